@@ -1,0 +1,24 @@
+"""Run the same work under any concurrency model, race the models, and use the best one."""
+
+from outpace.api import amap, arun, map, run  # noqa: A004 - the public name
+from outpace.flow.data import Cancelled, Done, Failed, Lost, Outcome, TimedOut
+from outpace.flow.run import Run, Summary
+from outpace.models import models
+
+__all__ = [
+    "Cancelled",
+    "Done",
+    "Failed",
+    "Lost",
+    "Outcome",
+    "Run",
+    "Summary",
+    "TimedOut",
+    "amap",
+    "arun",
+    "map",
+    "models",
+    "run",
+]
+
+__version__ = "0.1.0"

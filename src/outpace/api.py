@@ -1,0 +1,137 @@
+"""The doors: each checks what it was given, puts a run together, and lets the engine work."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Iterable
+from typing import Any, TypeVar
+
+from outpace.auto import Auto
+from outpace.flow.arun import AsyncRun
+from outpace.flow.data import Outcome
+from outpace.flow.job import Job, check_positive, make_job
+from outpace.flow.run import Flow, Run, as_outcomes, as_values
+from outpace.models import opening
+
+T = TypeVar("T")
+
+
+def map(  # noqa: A001, PLR0913 - the public name; one argument per thing a user can ask for
+    fn: Callable[..., Any],
+    items: Iterable[Any],
+    *,
+    model: str = "auto",
+    workers: int | None = None,
+    in_flight: int | None = None,
+    ordered: bool = True,
+    chunk: int | None = None,
+    setup: Callable[[], Any] | None = None,
+    on_error: str = "raise",
+) -> Run[Any]:
+    """Call `fn(item)` for every item, under any concurrency model; iterate over the values.
+
+    Nothing starts before the first value is asked for, and nothing is left when the loop is left.
+    Items are read as they are needed, from any iterable, also an infinite one; values come in the
+    order of the items, or as they come with `ordered=False`. In order, at most about a thousand
+    finished values (or four chunks a worker) wait for a slow item before them.
+
+    `model`: a name of `outpace.models()`, or "auto", which runs the first items where they are,
+    measures them, and chooses for the rest (no item runs twice). `workers`: how many processes, by
+    default as many as this process has CPUs. `in_flight`: how many items at once in the whole job;
+    for threads it is their number. `chunk`: how many items travel together, measured by default.
+
+    `setup`: a factory of a context manager (plain or asynchronous), opened once per lane (thread,
+    process or loop) and passed along: `fn(item, state)`.
+
+    `on_error`: "raise" raises the first error, in the order of the values, with the item and the
+    worker's traceback noted on it; "skip" leaves failed items out; "return" yields the exception.
+
+    Raises `UsageError` or `UsageTypeError` at once for arguments that cannot work.
+    """
+    job = make_job(fn, items, setup=setup, ordered=ordered, chunk=chunk, on_error=on_error)
+    return Run(_flow(job, model, workers, in_flight), as_values(on_error))
+
+
+def run(  # noqa: PLR0913 - as `map`
+    fn: Callable[..., Any],
+    items: Iterable[Any],
+    *,
+    model: str = "auto",
+    workers: int | None = None,
+    in_flight: int | None = None,
+    ordered: bool = True,
+    chunk: int | None = None,
+    setup: Callable[[], Any] | None = None,
+) -> Run[Outcome]:
+    """Call `fn(item)` for every item; iterate over `Outcome`s, never raising for an item.
+
+    Takes what `map` takes, and promises the same. An outcome is one of `Done`, `Failed`, `Lost`
+    (its worker vanished); it has the item, its value or error, and its times.
+    """
+    job = make_job(fn, items, setup=setup, ordered=ordered, chunk=chunk, on_error="return")
+    return Run(_flow(job, model, workers, in_flight), as_outcomes)
+
+
+def amap(  # noqa: PLR0913 - as `map`
+    fn: Callable[..., Any],
+    items: Iterable[Any] | AsyncIterable[Any],
+    *,
+    model: str = "auto",
+    workers: int | None = None,
+    in_flight: int | None = None,
+    ordered: bool = True,
+    chunk: int | None = None,
+    setup: Callable[[], Any] | None = None,
+    on_error: str = "raise",
+) -> AsyncRun[Any]:
+    """Do what `map` does from inside a running event loop: `async for value in amap(fn, items)`.
+
+    Items may be an asynchronous iterable. With asyncio, coroutines run on the caller's own loop, and
+    so can use what belongs to it; any other model works beside it, in threads or processes.
+    """
+    job = make_job(
+        fn,
+        items,
+        setup=setup,
+        ordered=ordered,
+        chunk=chunk,
+        on_error=on_error,
+        allow_async_items=True,
+    )
+    return AsyncRun(_flow(job, model, workers, in_flight), as_values(on_error))
+
+
+def arun(  # noqa: PLR0913 - as `map`
+    fn: Callable[..., Any],
+    items: Iterable[Any] | AsyncIterable[Any],
+    *,
+    model: str = "auto",
+    workers: int | None = None,
+    in_flight: int | None = None,
+    ordered: bool = True,
+    chunk: int | None = None,
+    setup: Callable[[], Any] | None = None,
+) -> AsyncRun[Outcome]:
+    """Do what `run` does from inside a running event loop: `async for outcome in arun(fn, items)`."""
+    job = make_job(
+        fn,
+        items,
+        setup=setup,
+        ordered=ordered,
+        chunk=chunk,
+        on_error="return",
+        allow_async_items=True,
+    )
+    return AsyncRun(_flow(job, model, workers, in_flight), as_outcomes)
+
+
+def _flow(job: Job, model: str, workers: int | None, in_flight: int | None) -> Flow:
+    """Put a job and a model together."""
+    if model == "auto":
+        if not job.call.is_async:
+            check_positive("workers", workers)
+            check_positive("in_flight", in_flight)
+            return Flow(job, Auto(job.total, workers, in_flight))
+        chosen = opening("asyncio", workers, in_flight)
+        chosen.reasons.append("asyncio: the function is a coroutine function")
+        return Flow(job, chosen)
+    return Flow(job, opening(model, workers, in_flight))

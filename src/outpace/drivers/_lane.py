@@ -1,0 +1,233 @@
+"""A lane: one place where one item runs at a time.
+
+The drivers `serial` and `threads` are nothing but lanes. A lane opens the job's setup once, carries
+chunks item by item, and closes the setup at the end. A coroutine function, or an asynchronous setup,
+gets an event loop of the lane's own.
+
+Guarantees: whatever an item raises becomes its `Failure` (only a real Ctrl-C, in the caller's main
+thread, goes through); a long chunk is reported piece by piece, at least every `PATIENCE` seconds
+between items, so that slow items are seen early. Tested by `tests/drivers/test_lane.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from outpace.errors import SetupError
+from outpace.flow.data import Chunk, Failure, Report
+from outpace.flow.protocol import Call
+
+if TYPE_CHECKING:
+    import asyncio  # at run time only where a loop is needed: it costs a worker 40 ms to import
+
+PATIENCE = 0.05  # seconds until a chunk that is not finished is reported in part
+
+clock = time.perf_counter
+
+
+class Lane:
+    """Carry out items one after another, with the job's setup open around them."""
+
+    def __init__(self, call: Call, number: int = 0) -> None:
+        """Open the setup in this thread; raise `SetupError` when it fails."""
+        self.number = number
+        self._call = call
+        self._context = call.context.copy()
+        self._exits = contextlib.AsyncExitStack()
+        self._loop = new_loop() if needs_loop(call) else None
+        self._args: tuple[Any, ...] = ()
+        try:
+            if call.setup is not None:
+                entered = self._wait_for(enter(call.setup, self._exits, prefer_async=call.is_async))
+                self._args = (entered,)
+        except BaseException as error:
+            self.close()
+            raise setup_failed(error) from error
+
+    def carry(self, chunk: Chunk) -> Iterator[Report]:
+        """Carry out a chunk; yield reports of what is done so far."""
+        step = self._awaited if self._loop is not None else self._called
+        position = 0
+        while position < len(chunk):
+            cpu = time.thread_time()
+            report = self._context.run(step, chunk, position)
+            report.cpu_s = time.thread_time() - cpu
+            report.lane = self.number
+            position += len(report)
+            yield report
+
+    def close(self) -> None:
+        """Close the setup and the lane's loop; raise `SetupError` when the setup's exit fails."""
+        try:
+            self._wait_for(self._exits.aclose())
+        except BaseException as error:
+            raise setup_failed(error, "at its exit, after the items") from error
+        finally:
+            if self._loop is not None:
+                close_loop(self._loop)
+                self._loop = None
+
+    def _called(self, chunk: Chunk, position: int) -> Report:
+        """Call the function on items from a position on, for as long as patience lasts."""
+        fn, args = self._call.fn, self._args
+        values: list[Any] = []
+        failures: dict[int, Failure] = {}
+        now = clock()
+        edges, until = [now], now + PATIENCE
+        for item in chunk.items[position:] if position else chunk.items:
+            try:
+                values.append(fn(item, *args))
+            except BaseException as error:  # noqa: BLE001 - any end of an item is its outcome
+                failures[len(values)] = failed(error)
+                values.append(None)
+            now = clock()
+            edges.append(now)
+            if now > until:
+                break
+        return sequential(chunk.first + position, values, failures, edges)
+
+    def _awaited(self, chunk: Chunk, position: int) -> Report:
+        """Do the same with a coroutine function, on the lane's own loop."""
+        assert self._loop is not None
+        return self._loop.run_until_complete(self._await_each(chunk, position))
+
+    async def _await_each(self, chunk: Chunk, position: int) -> Report:
+        """Await the function on one item after another."""
+        fn, args = self._call.fn, self._args
+        values: list[Any] = []
+        failures: dict[int, Failure] = {}
+        now = clock()
+        edges, until = [now], now + PATIENCE
+        for item in chunk.items[position:] if position else chunk.items:
+            try:
+                value = fn(item, *args)
+                values.append(await value if hasattr(value, "__await__") else value)
+            except BaseException as error:  # noqa: BLE001 - any end of an item is its outcome
+                failures[len(values)] = failed(error)
+                values.append(None)
+            now = clock()
+            edges.append(now)
+            if now > until:
+                break
+        return sequential(chunk.first + position, values, failures, edges)
+
+    def _wait_for(self, awaitable: Any) -> Any:
+        """Run a coroutine: on the lane's loop, or, where nothing in it waits, without any."""
+        if self._loop is not None:
+            return self._loop.run_until_complete(awaitable)
+        return without_loop(awaitable)
+
+
+def sequential(
+    first: int, values: list[Any], failures: dict[int, Failure], edges: list[float]
+) -> Report:
+    """Make the report of items that ran one after another: each started when the last one ended."""
+    times = array("d", edges)
+    indexes = range(first, first + len(values))
+    return Report(indexes, values, times[:-1], times[1:], failures)
+
+
+def failed(error: BaseException) -> Failure:
+    """Turn what an item raised into data; let a real Ctrl-C through, and the end of a worker."""
+    if isinstance(error, Terminated) or (
+        isinstance(error, KeyboardInterrupt) and in_callers_main_thread()
+    ):
+        raise error
+    trace = error.__traceback__
+    if trace is not None:  # its first frame is ours, and would only lengthen what the user reads
+        error.__traceback__ = trace.tb_next
+    return Failure(error)
+
+
+class Terminated(SystemExit):
+    """End a worker process in the middle of an item, because its caller wants it to."""
+
+
+def in_callers_main_thread() -> bool:
+    """Say whether a KeyboardInterrupt here may be a person's: workers never get one."""
+    return not worker_process and threading.current_thread() is threading.main_thread()
+
+
+worker_process = False  # set once, by hosts._worker, in processes of our own
+
+
+def needs_loop(call: Call) -> bool:
+    """Say whether a lane must have an event loop: for a coroutine function or an async setup."""
+    return call.is_async or hasattr(call.setup, "__aenter__") or _makes_async_context(call.setup)
+
+
+def _makes_async_context(setup: object) -> bool:
+    """Say whether a factory is known to make an asynchronous context manager only."""
+    if isinstance(setup, type):
+        return hasattr(setup, "__aenter__") and not hasattr(setup, "__enter__")
+    made_by = getattr(setup, "__wrapped__", None)  # @contextlib.asynccontextmanager
+    return made_by is not None and _is_async_generator_function(made_by)
+
+
+def _is_async_generator_function(fn: object) -> bool:
+    """Say whether it is an `async def` with a `yield`."""
+    flags = getattr(getattr(fn, "__code__", None), "co_flags", 0)
+    return bool(flags & 0x200)  # inspect.CO_ASYNC_GENERATOR, without importing inspect
+
+
+async def enter(
+    setup: Callable[[], Any], exits: contextlib.AsyncExitStack, *, prefer_async: bool
+) -> Any:
+    """Open a setup, asynchronous or plain, and leave its closing to `exits`."""
+    manager = setup()
+    is_async = hasattr(manager, "__aenter__")
+    if is_async and (prefer_async or not hasattr(manager, "__enter__")):
+        return await exits.enter_async_context(manager)
+    if hasattr(manager, "__enter__"):
+        return exits.enter_context(manager)
+    msg = (
+        f"setup() must return a context manager, and gave {type(manager).__name__}; "
+        "write it as a generator under @contextlib.contextmanager"
+    )
+    raise TypeError(msg)
+
+
+def setup_failed(error: BaseException, when: str = "before any item ran") -> BaseException:
+    """Say that the setup failed; leave a real Ctrl-C as it is."""
+    if isinstance(error, KeyboardInterrupt | SetupError):
+        return error
+    return SetupError(f"setup failed {when}: {type(error).__name__}: {error}")
+
+
+def without_loop(coroutine: Any) -> Any:
+    """Run a coroutine that never waits for anything."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    coroutine.close()
+    msg = "an asynchronous setup needs a coroutine function, or a model with an event loop"
+    raise RuntimeError(msg)
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Make a loop of whatever kind the caller's policy makes."""
+    import asyncio  # noqa: PLC0415
+
+    return asyncio.new_event_loop()
+
+
+def close_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Close a loop as `asyncio.run` does: leftover tasks, asynchronous generators, executor."""
+    import asyncio  # noqa: PLC0415
+
+    try:
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        loop.close()

@@ -1,0 +1,72 @@
+"""One item at a time, where the caller is: the reference that every other model is compared with.
+
+Inside a host it is what a plain worker process runs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from outpace.drivers._lane import Lane
+from outpace.flow.data import Chunk, Report
+from outpace.flow.protocol import Call, Usage
+
+
+class Serial:
+    """Carry out items one at a time inside `reports`."""
+
+    name = "serial"
+    summary = "one item at a time"
+    native_async = False
+    overlaps = False
+    scattered = False
+    inline = True
+
+    def unavailable(self) -> str | None:
+        """Return None: it runs everywhere."""
+        return None
+
+    def open(self, call: Call, lanes: int) -> SerialWorkers:  # noqa: ARG002 - there is one lane
+        """Open the one lane."""
+        return SerialWorkers(Lane(call))
+
+
+class SerialWorkers:
+    """Be the one lane, and the chunks that wait for it."""
+
+    slots = 1
+
+    def __init__(self, lane: Lane) -> None:
+        """Have nothing to do yet."""
+        self.usage = Usage()
+        self._lane = lane
+        self._chunks: deque[Chunk] = deque()
+        self._current: Iterator[Report] = iter(())
+        self._closed = False
+
+    def start(self, chunk: Chunk) -> None:
+        """Put a chunk in line."""
+        self._chunks.append(chunk)
+
+    def reports(self, timeout: float | None) -> Sequence[Report]:  # noqa: ARG002 - never waits
+        """Carry out the next items, and return their report."""
+        while True:
+            for report in self._current:
+                return (report,)
+            if not self._chunks:
+                return ()
+            self._current = self._lane.carry(self._chunks.popleft())
+
+    def wake(self) -> None:
+        """Do nothing: `reports` never waits."""
+
+    def close(self) -> None:
+        """Close the lane."""
+        if not self._closed:
+            self._closed = True
+            self._chunks.clear()
+            self._lane.close()
+
+
+driver = Serial()

@@ -1,0 +1,210 @@
+"""The same loop for a caller who awaits: `amap` and `arun`.
+
+Items may come from an asynchronous iterable. It is read by a task of its own, but only as far as the
+dispatcher has asked, so that a slow source never holds up results that are ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from outpace.flow.data import Settled
+from outpace.flow.dispatch import Pull, Settle, Start
+from outpace.flow.order import Release
+from outpace.flow.run import Flow, Summary
+
+T = TypeVar("T")
+
+clock = time.perf_counter
+
+
+class AsyncWorkers(Protocol):
+    """Be workers whose waiting can be awaited."""
+
+    slots: int
+    usage: Any
+
+    def start(self, chunk: Any) -> None:
+        """Hand over items."""
+        ...
+
+    async def areports(self, timeout: float | None) -> Sequence[Any]:
+        """Await reports."""
+        ...
+
+    def wake(self) -> None:
+        """Make `areports` return early."""
+        ...
+
+    async def aclose(self) -> None:
+        """Stop everything."""
+        ...
+
+
+class AsyncRun(Generic[T]):
+    """Iterate with `async for` over the values (or outcomes) of a job. Use it once.
+
+    `aclose`, the end of an `async with` block and leaving the loop stop the work.
+    """
+
+    def __init__(self, flow: Flow, view: Callable[[Settled, Sequence[int]], Iterator[T]]) -> None:
+        """Start nothing yet: the first value asked for does."""
+        self._flow = flow
+        self._values = _values(flow, view)
+
+    @property
+    def model(self) -> str:
+        """Name the model that the work runs under."""
+        return self._flow.opening.model
+
+    @property
+    def summary(self) -> Summary:
+        """Say what is known so far: counts, times, throughput, and why this model."""
+        return self._flow.summary()
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        """Return the values, as they are settled."""
+        return self._values
+
+    async def __anext__(self) -> T:
+        """Return the next value."""
+        return await anext(self._values)
+
+    async def __aenter__(self) -> AsyncRun[T]:
+        """Return itself."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close it."""
+        await self.aclose()
+
+    def stop(self) -> None:
+        """Start no more items; those in flight end and come out."""
+        self._flow.stopping = True
+        if self._flow.workers is not None:
+            self._flow.workers.wake()
+
+    async def aclose(self) -> None:
+        """Stop everything now and leave nothing running. May be called twice."""
+        await self._values.aclose()
+
+
+async def _values(
+    flow: Flow, view: Callable[[Settled, Sequence[int]], Iterator[T]]
+) -> AsyncGenerator[T, None]:
+    """Yield what the user asked to see."""
+    settled = releases(flow)
+    try:
+        async for release in settled:
+            for value in view(*release):
+                yield value
+    finally:
+        await settled.aclose()
+
+
+async def releases(flow: Flow) -> AsyncGenerator[Release, None]:
+    """Carry the job out; yield what is finished, in the order it is wanted."""
+    dispatcher, workers = flow.dispatcher, None
+    source = _Feed(flow) if isinstance(flow.job.items, AsyncIterable) else iter(flow.job.items)
+    try:
+        while not dispatcher.finished:
+            for action in dispatcher.decide():
+                match action:
+                    case Pull(room) if isinstance(source, _Feed):
+                        source.pull(room)
+                    case Pull(room):
+                        flow.pull(source, room)
+                    case Start(chunk):
+                        workers = workers or await _opened(flow)
+                        workers.start(chunk)
+                    case Settle(settled, positions):
+                        yield settled, positions
+            if flow.stopping:
+                dispatcher.stop()
+            if workers is not None and dispatcher.awaits_reports:
+                flow.observe(await workers.areports(None))
+            elif isinstance(source, _Feed) and not dispatcher.finished:
+                await source.fed()
+        if flow.source_error is not None:
+            raise flow.source_error
+    finally:
+        if isinstance(source, _Feed):
+            await source.aclose()
+        if workers is not None:
+            await workers.aclose()
+            flow.usage = workers.usage
+
+
+async def _opened(flow: Flow) -> AsyncWorkers:
+    """Open the workers."""
+    before = clock()
+    workers: Any = await flow.opening.aopen(flow.job.call)  # type: ignore[attr-defined]
+    flow.opened(workers, before)
+    return workers  # type: ignore[no-any-return]
+
+
+class _Feed:
+    """Read an asynchronous iterable in a task, as far as it was asked to."""
+
+    def __init__(self, flow: Flow) -> None:
+        """Read nothing yet."""
+        self._flow = flow
+        self._asked = 0
+        self._taken: deque[Any] = deque()
+        self._over = False
+        self._more = asyncio.Event()
+        self._news = asyncio.Event()
+        self._task = asyncio.create_task(self._read(), name="outpace items")
+
+    def pull(self, room: int) -> None:
+        """Give the dispatcher what has been read, or ask for more."""
+        dispatcher = self._flow.dispatcher
+        if self._taken:
+            items = [self._taken.popleft() for _ in range(min(room, len(self._taken)))]
+            dispatcher.admit(items, clock())
+        elif self._over:
+            dispatcher.exhaust()
+        self._news.clear()
+        self._asked = 0 if self._over else max(0, room - len(self._taken))
+        self._more.set()
+
+    async def fed(self) -> None:
+        """Wait until something was read."""
+        if not self._taken and not self._over:
+            await self._news.wait()
+
+    async def aclose(self) -> None:
+        """Stop reading and close the iterable's generator."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _read(self) -> None:
+        """Read one item after another while any are asked for."""
+        items = aiter(self._flow.job.items)  # type: ignore[arg-type]
+        try:
+            while True:
+                while self._asked <= 0:
+                    self._more.clear()
+                    await self._more.wait()
+                self._taken.append(await anext(items))
+                self._asked -= 1
+                self._announce()
+        except StopAsyncIteration:
+            pass
+        except Exception as error:  # noqa: BLE001 - it is raised at the caller's loop
+            self._flow.source_error = error
+        finally:
+            self._over = True
+            self._announce()
+            if (close := getattr(items, "aclose", None)) is not None:
+                await close()
+
+    def _announce(self) -> None:
+        """Say that there is something new to whoever waits."""
+        self._news.set()
+        if self._flow.workers is not None:
+            self._flow.workers.wake()

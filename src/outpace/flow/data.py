@@ -1,0 +1,183 @@
+"""What travels between the dispatcher and the workers, as columns, and what the user gets to see.
+
+Inputs go out as a `Chunk`: a first index and a list. Accounts come back as a `Report`: lists of the
+same length, with errors kept apart because they are few. An `Outcome` object is made for an item only
+when somebody looks at it; ten million no-ops never become ten million objects.
+
+Pure: no clock, no thread, no I/O.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+Kind = Literal["done", "failed", "timed-out", "lost", "cancelled"]
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Be a run of consecutive inputs that travel together: items `first`, `first + 1`, …"""
+
+    first: int
+    items: list[Any]
+    queued: float = 0.0  # when they were taken from the caller's iterable, seconds
+    attempt: int = 1
+
+    def __len__(self) -> int:
+        """Count the items."""
+        return len(self.items)
+
+    @property
+    def indexes(self) -> range:
+        """Say which items these are."""
+        return range(self.first, self.first + len(self.items))
+
+
+@dataclass(slots=True)
+class Failure:
+    """Be the end of an attempt that gave no value, as data; it is raised once, at the user's call.
+
+    `traceback` is the text of the traceback where it happened, when that was another process.
+    """
+
+    error: BaseException
+    kind: Kind = "failed"
+    traceback: str | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """Be a worker's account of attempts that ended: columns of one length, in the order they ended.
+
+    `indexes` is a `range` where items ran one after another. `values` holds None at the positions
+    that `failures` names. `started` and `ended` are `perf_counter` seconds of the caller's process.
+    `cpu_s` is the CPU time of the whole group in seconds: reading the thread's CPU clock costs ten
+    times what the wall clock does, so short items share one reading.
+    """
+
+    indexes: Sequence[int]
+    values: list[Any]
+    started: array[float]
+    ended: array[float]
+    failures: dict[int, Failure] = field(default_factory=dict)
+    cpu_s: float = 0.0
+    worker: int = 0
+    lane: int = 0
+
+    def __len__(self) -> int:
+        """Count the attempts."""
+        return len(self.values)
+
+
+@dataclass(slots=True)
+class Returned:
+    """Give back items that were handed to a worker but never started there."""
+
+    indexes: Sequence[int]
+
+
+@dataclass(slots=True)
+class Settled:
+    """Be a report together with its inputs: all there is to know of items that are finished."""
+
+    report: Report
+    items: Sequence[Any]
+    queued: Sequence[float]
+    attempts: Sequence[int]
+
+    def __len__(self) -> int:
+        """Count the items."""
+        return len(self.report)
+
+    def outcome(self, position: int) -> Outcome:
+        """Make the `Outcome` of the item at a position of the columns."""
+        report = self.report
+        failure = report.failures.get(position)
+        common: dict[str, Any] = {
+            "index": report.indexes[position],
+            "item": self.items[position],
+            "attempts": self.attempts[position],
+            "worker": report.worker,
+            "queued": self.queued[position],
+            "started": report.started[position],
+            "ended": report.ended[position],
+            "cpu_s": report.cpu_s / len(report),
+        }
+        if failure is None:
+            return Done(value=report.values[position], **common)
+        return OUTCOMES[failure.kind](error=failure.error, traceback=failure.traceback, **common)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Make every outcome, in the order of the columns."""
+        return map(self.outcome, range(len(self)))
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Outcome:
+    """Be what became of one item.
+
+    Times are `time.perf_counter` seconds: `queued` when the item was taken from the iterable,
+    `started` and `ended` around the attempt that settled it. `cpu_s` is CPU seconds of the thread
+    that ran it, shared evenly among items so short that they were measured as a group.
+    """
+
+    kind: ClassVar[Kind]
+    index: int
+    item: Any
+    attempts: int = 1
+    worker: int = 0
+    queued: float = 0.0
+    started: float = 0.0
+    ended: float = 0.0
+    cpu_s: float = 0.0
+    value: Any = None
+    error: BaseException | None = None
+    traceback: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Say whether there is a value."""
+        return self.kind == "done"
+
+
+class Done(Outcome):
+    """Be the outcome of an item that returned: `value` is what it returned."""
+
+    __slots__ = ()
+    kind = "done"
+
+
+class Failed(Outcome):
+    """Be the outcome of an item that raised: `error` is what it raised."""
+
+    __slots__ = ()
+    kind = "failed"
+
+
+class TimedOut(Outcome):
+    """Be the outcome of an item that took longer than its timeout."""
+
+    __slots__ = ()
+    kind = "timed-out"
+
+
+class Lost(Outcome):
+    """Be the outcome of an item whose worker vanished: `error` says how."""
+
+    __slots__ = ()
+    kind = "lost"
+
+
+class Cancelled(Outcome):
+    """Be the outcome of an item that was stopped before it could end."""
+
+    __slots__ = ()
+    kind = "cancelled"
+
+
+OUTCOMES: dict[Kind, type[Outcome]] = {
+    cls.kind: cls for cls in (Done, Failed, TimedOut, Lost, Cancelled)
+}

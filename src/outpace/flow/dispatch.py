@@ -1,0 +1,247 @@
+"""The dispatcher: which item goes when. It decides; `flow.run` does.
+
+It owns all mutable state of a run and does no I/O: it reads no clock, starts no thread, and does not
+even read the caller's iterable (it asks for items with `Pull` and is given them with `admit`). So it
+is tested by scenarios and by Hypothesis in virtual time (`tests/flow/test_dispatch.py`).
+
+Guarantees, each with a test there: every admitted item is settled exactly once; no more chunks are
+out than the limit allows; nothing is pulled after `stop` or beyond the reorder window; with `InOrder`
+what is released is in order.
+
+An item's states:  waiting -> in flight -> settled,  and back from in flight to waiting when a worker
+returns it unstarted.
+
+**Chunks.** A slot (one lane of one worker) is given chunks that are worth about `AIM` seconds by the
+times measured so far, growing by at most `GROWTH` a step, never more than a small share of what is
+left when that is known. A slot has a second chunk waiting only when items are so short that the round
+trip for the next one would be felt; so a slow item never strands others behind it. Credit is counted
+in chunks, not items: every chunk that is out has an unfinished item, so as many chunks as slots can
+never leave a slot idle, whatever the sizes are. A worker whose lanes share one queue (`shared`: an
+event loop) is simpler: its credit is counted in items, as many as it has lanes and some more.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from outpace.flow.data import Chunk, Report, Returned, Settled
+from outpace.flow.limit import Limit
+from outpace.flow.order import Order, Release
+from outpace.flow.outstanding import Outstanding
+
+AIM = 0.02  # seconds of work in a chunk; bench/dispatch.py --sweep found 10 to 50 ms alike
+GROWTH = 4  # a chunk is at most this many times the last one: one odd measurement costs little
+MOST = 16_384  # items a worker holds in one chunk: 10 million no-ops stay within 60 MB (bench/memory)
+SHARE = 4  # a chunk is at most 1/SHARE of a slot's part of what is left, so that the tail is short
+EARLY = 1_024  # finished items that may wait for a slow one before them, when outcomes are in order
+
+
+@dataclass(slots=True, frozen=True)
+class Pull:
+    """Ask for up to `room` more items; `admit` and `exhaust` are the answers."""
+
+    room: int
+
+
+@dataclass(slots=True, frozen=True)
+class Start:
+    """Hand this chunk to the workers."""
+
+    chunk: Chunk
+
+
+@dataclass(slots=True, frozen=True)
+class Settle:
+    """Let these finished items go to whoever waits for them."""
+
+    settled: Settled
+    positions: Sequence[int]
+
+
+Action = Pull | Start | Settle
+
+
+@dataclass(slots=True)
+class Counts:
+    """Be how many items there were of each fate."""
+
+    pulled: int = 0
+    settled: int = 0
+    failed: int = 0
+    lost: int = 0
+    chunks: int = 0
+
+
+@dataclass(slots=True)
+class Dispatcher:
+    """Decide which items go out, and put together what comes back.
+
+    `slots` is how many items the workers can run at once and `lanes` how many of these one worker
+    has; `shared` says that the lanes of a worker take from one queue, item by item. `total` is how
+    many items there will be, if known; `fixed_chunk` overrides the measuring.
+    """
+
+    limit: Limit
+    order: Order
+    slots: int
+    lanes: int = 1
+    shared: bool = False
+    total: int | None = None
+    fixed_chunk: int | None = None
+    keep_order_window: bool = True
+    counts: Counts = field(default_factory=Counts)
+
+    # The mutable state.
+    _size: int = field(default=1, init=False)  # of the next chunk
+    _item_s: float | None = field(default=None, init=False)  # what an item takes in its lane
+    _next: int = field(default=0, init=False)  # the index of the next item to be admitted
+    _exhausted: bool = field(default=False, init=False)
+    _waiting: deque[Chunk] = field(default_factory=deque, init=False)
+    _waiting_items: int = field(default=0, init=False)
+    _out: Outstanding = field(default_factory=Outstanding, init=False)
+    _releases: deque[Release] = field(default_factory=deque, init=False)
+
+    # Events: what happened.
+
+    def admit(self, items: list[Any], now: float) -> None:
+        """Take in the next items of the iterable."""
+        if items:
+            self._waiting.append(Chunk(self._next, items, now))
+            self._waiting_items += len(items)
+            self._next += len(items)
+            self.counts.pulled += len(items)
+
+    def exhaust(self) -> None:
+        """Learn that there are no more items, or that no more are wanted."""
+        self._exhausted = True
+
+    def stop(self) -> None:
+        """Start nothing any more; what is out may still be reported."""
+        self._exhausted = True
+        self._waiting.clear()
+        self._waiting_items = 0
+
+    def resize(self, slots: int, lanes: int, *, shared: bool) -> None:
+        """Learn that the workers have changed."""
+        self.slots, self.lanes, self.shared = slots, lanes, shared
+
+    def observe(self, report: Report | Returned) -> None:
+        """Take in what a worker said."""
+        if isinstance(report, Returned):
+            self._take_back(report)
+            return
+        settled = Settled(report, *self._out.match(report.indexes))
+        self._learn(report)
+        counts = self.counts
+        counts.settled += len(report)
+        if report.failures:
+            lost = sum(failure.kind == "lost" for failure in report.failures.values())
+            counts.lost += lost
+            counts.failed += len(report.failures) - lost
+        self._releases.extend(self.order.push(settled))
+
+    # Decisions: what to do.
+
+    @property
+    def finished(self) -> bool:
+        """Say whether every item is settled and released, and no more will come."""
+        return self._exhausted and not (self._waiting or self._out.chunks or self._releases)
+
+    @property
+    def in_flight(self) -> int:
+        """Count the items that are out."""
+        return self._out.items
+
+    @property
+    def awaits_reports(self) -> bool:
+        """Say whether anything is out that a worker has to report."""
+        return self._out.chunks > 0
+
+    def decide(self) -> Iterator[Action]:
+        """Yield what is to be done now, one action at a time, each done before the next is asked.
+
+        Work goes out before results do, so the workers are busy while the caller looks at a value.
+        """
+        while (room := self._room()) > 0:
+            if not self._waiting and not self._exhausted and self._within_window():
+                yield Pull(room)
+            if not self._waiting:
+                break
+            chunk = self._next_chunk(room)
+            self._out.add(chunk)
+            self.counts.chunks += 1
+            yield Start(chunk)
+        while self._releases:
+            yield Settle(*self._releases.popleft())
+
+    def _room(self) -> int:
+        """Say how many items may go out now as one chunk, 0 for none."""
+        slots = max(1, min(self.limit.current, self.slots))
+        short = self._item_s is not None and self._item_s < AIM
+        size = self._chunk_size()
+        if not self.shared:
+            return size if self._out.chunks < (slots * 2 if short else slots) else 0
+        ahead = min(slots * self._size, MOST * self.slots // self.lanes) if short else 0
+        out = self._out.items
+        free = slots + ahead - out
+        return min(size, free) if free >= size or out < slots else 0
+
+    def _chunk_size(self) -> int:
+        """Say how many items the next chunk should have."""
+        if self.fixed_chunk is not None:
+            return self.fixed_chunk
+        if not self.shared:
+            size = min(self._size, max(1, MOST // self.lanes))
+        elif self._item_s is None:
+            size = 1
+        else:
+            size = min(max(1, self._size * self.lanes // SHARE), MOST // SHARE)
+        if self.total is not None:
+            left = self.total - self._next + self._waiting_items
+            size = min(size, max(1, left // (self.slots * SHARE)))
+        return size
+
+    def _within_window(self) -> bool:
+        """Say whether reading on is allowed, with the first unreleased item still unfinished."""
+        if not self.keep_order_window:
+            return True
+        window = max(EARLY, 4 * self.slots * self._size)
+        return self._next - self.order.expected < window
+
+    def _next_chunk(self, size: int) -> Chunk:
+        """Take the next chunk, of that size at most, from what waits."""
+        chunk = self._waiting.popleft()
+        if len(chunk) > size:
+            rest = Chunk(chunk.first + size, chunk.items[size:], chunk.queued, chunk.attempt)
+            self._waiting.appendleft(rest)
+            chunk.items = chunk.items[:size]
+        self._waiting_items -= len(chunk)
+        return chunk
+
+    def _take_back(self, returned: Returned) -> None:
+        """Let unstarted items wait again, before all others and in their order."""
+        runs: list[Chunk] = []
+        for index in returned.indexes:
+            chunk = self._out.take_one(index)
+            item = chunk.items[index - chunk.first]
+            if runs and runs[-1].indexes.stop == index and runs[-1].attempt == chunk.attempt:
+                runs[-1].items.append(item)
+            else:
+                runs.append(Chunk(index, [item], chunk.queued, chunk.attempt))
+        self._waiting.extendleft(reversed(runs))
+        self._waiting_items += len(returned.indexes)
+
+    def _learn(self, report: Report) -> None:
+        """Adjust the size of the next chunk to what items take."""
+        n = len(report)
+        if isinstance(report.indexes, range):
+            item_s = (report.ended[-1] - report.started[0]) / n
+        else:
+            item_s = (sum(report.ended) - sum(report.started)) / n
+        self._item_s = item_s if self._item_s is None else (self._item_s + item_s) / 2
+        wanted = AIM / self._item_s if self._item_s > 0 else MOST
+        self._size = max(1, int(min(wanted, self._size * GROWTH, MOST)))
+

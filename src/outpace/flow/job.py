@@ -1,0 +1,115 @@
+"""What the user asked for, checked before any work starts."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncIterable, Callable, Iterable, Sized
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from outpace.errors import UsageError, UsageTypeError
+from outpace.flow.protocol import Call
+
+OnError = Literal["raise", "skip", "return"]
+
+
+@dataclass(slots=True, frozen=True)
+class Job:
+    """Be a function, its inputs, and how the outcomes are wanted."""
+
+    call: Call
+    items: Iterable[Any] | AsyncIterable[Any]
+    total: int | None
+    ordered: bool = True
+    chunk: int | None = None
+    on_error: OnError = "raise"
+
+
+def make_job(  # noqa: PLR0913 - one argument per thing that a user can ask for
+    fn: Callable[..., Any],
+    items: Iterable[Any] | AsyncIterable[Any],
+    *,
+    setup: Callable[[], Any] | None = None,
+    ordered: bool = True,
+    chunk: int | None = None,
+    on_error: str = "raise",
+    allow_async_items: bool = False,
+) -> Job:
+    """Check what the user passed; raise `UsageError` or `UsageTypeError` for what cannot work."""
+    check_function(fn, takes_state=setup is not None)
+    if setup is not None and not callable(setup):
+        msg = (
+            f"setup must be a function that makes a context manager, not {_kind(setup)}; "
+            "pass the function itself, as in setup=requests.Session"
+        )
+        raise UsageTypeError(msg)
+    _check_items(items, allow_async=allow_async_items)
+    check_positive("chunk", chunk)
+    if on_error not in ("raise", "skip", "return"):
+        msg = f"on_error is 'raise', 'skip' or 'return', not {on_error!r}"
+        raise UsageError(msg)
+    total = len(items) if isinstance(items, Sized) else None
+    call = Call(fn, setup, is_async=is_coroutine_function(fn))
+    return Job(call, items, total, ordered, chunk, on_error)  # type: ignore[arg-type]
+
+
+def check_function(fn: object, *, takes_state: bool) -> None:
+    """Raise `UsageTypeError` unless it can be called with an item (and a state)."""
+    if not callable(fn):
+        msg = f"the function must be callable, and this is {_kind(fn)}: {fn!r:.80}"
+        raise UsageTypeError(msg)
+    try:
+        signature = inspect.signature(fn)
+    except (ValueError, TypeError):  # many built-ins have none
+        return
+    try:
+        signature.bind(*((None, None) if takes_state else (None,)))
+    except TypeError as error:
+        name = getattr(fn, "__name__", type(fn).__name__)
+        form = f"{name}(item, state)" if takes_state else f"{name}(item)"
+        hint = (
+            "the second argument is what setup opens"
+            if takes_state
+            else "bind other arguments with functools.partial, or open them in setup="
+        )
+        msg = f"outpace calls {form}, and {name}{signature} cannot be called so: {error}; {hint}"
+        raise UsageTypeError(msg) from None
+
+
+def check_positive(name: str, value: object) -> None:
+    """Raise unless it is None or a whole number of at least 1."""
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        msg = f"{name} must be a whole number, not {_kind(value)}: {value!r:.80}"
+        raise UsageTypeError(msg)
+    if value < 1:
+        msg = f"{name} must be at least 1, not {value}; leave it out to have it chosen"
+        raise UsageError(msg)
+
+
+def is_coroutine_function(fn: object) -> bool:
+    """Say whether calling it gives a coroutine: also behind partial, or as an object's __call__."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
+        getattr(fn, "__call__", None)  # noqa: B004 - the method is wanted, not whether there is one
+    )
+
+
+def _check_items(items: object, *, allow_async: bool) -> None:
+    """Raise `UsageTypeError` unless the items can be iterated over here."""
+    if isinstance(items, AsyncIterable) and not isinstance(items, Iterable):
+        if not allow_async:
+            msg = "the items are an asynchronous iterable; use outpace.amap or outpace.arun"
+            raise UsageTypeError(msg)
+    elif not hasattr(items, "__iter__") and not hasattr(items, "__getitem__"):
+        msg = f"the items must be iterable, and this is {_kind(items)}: {items!r:.80}"
+        raise UsageTypeError(msg)
+
+
+def _kind(value: object) -> str:
+    """Name a value's type, for a message."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

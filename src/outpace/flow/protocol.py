@@ -1,0 +1,109 @@
+"""The two sockets of the engine: what a driver and a host must do to become models.
+
+A **driver** keeps items in flight inside one worker; a **host** gives many workers somewhere else and
+puts a driver in each. Both open `Workers`, and the loop in `flow.run` knows nothing else of them.
+
+The contract, run against every model by `tests/conformance`: every started item is reported exactly
+once (or returned unstarted); a worker that dies is a report, never a hang; `open` returns when the
+workers are ready; after `close` no thread, process, descriptor or temporary file is left.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from outpace.flow.data import Chunk, Report, Returned
+
+
+@dataclass(slots=True, frozen=True)
+class Call:
+    """Be what every lane carries out: `fn(item)`, or `fn(item, state)` when there is a setup.
+
+    `is_async` says that `fn` is a coroutine function. `context` is the caller's context variables;
+    it stays in this process.
+    """
+
+    fn: Callable[..., Any]
+    setup: Callable[[], Any] | None = None
+    is_async: bool = False
+    context: contextvars.Context = field(default_factory=contextvars.copy_context, compare=False)
+
+
+@dataclass(slots=True)
+class Usage:
+    """Be what workers outside this process used: CPU seconds, and the sum of their peak memories."""
+
+    cpu_s: float = 0.0
+    peak_bytes: int = 0
+
+
+class Workers(Protocol):
+    """Be open workers of one model. Used by one thread at a time, so nothing in it is locked."""
+
+    @property
+    def slots(self) -> int:
+        """Say how many items can run at once."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """Say what workers outside this process used; complete after `close`."""
+        ...
+
+    def start(self, chunk: Chunk) -> None:
+        """Hand over items; return at once, whatever the work does."""
+        ...
+
+    def reports(self, timeout: float | None) -> Sequence[Report | Returned]:
+        """Wait until something ended, `timeout` seconds passed, or `wake` was called."""
+        ...
+
+    def wake(self) -> None:
+        """Make `reports` return early. The one method that any thread may call."""
+        ...
+
+    def close(self) -> None:
+        """Stop everything, drop what is unfinished, leave nothing behind. May be called twice."""
+        ...
+
+
+class Driver(Protocol):
+    """Be one way to keep items in flight inside one worker.
+
+    `native_async`: coroutine functions are what it is for. `overlaps`: it holds several items at
+    once in one worker, so its number of lanes is a setting. `scattered`: the items of a chunk may
+    end in any order. `inline`: the work happens inside `reports`, on the calling thread.
+    """
+
+    name: str
+    summary: str
+    native_async: bool
+    overlaps: bool
+    scattered: bool
+    inline: bool
+
+    def unavailable(self) -> str | None:
+        """Say why it cannot run on this Python and what to do, or None when it can."""
+        ...
+
+    def open(self, call: Call, lanes: int) -> Workers:
+        """Make ready that many lanes; raise `SetupError` when the job's setup fails."""
+        ...
+
+
+class Host(Protocol):
+    """Be one place for many workers."""
+
+    name: str
+    summary: str
+
+    def unavailable(self) -> str | None:
+        """Say why it cannot run here and what to do, or None when it can."""
+        ...
+
+    def open(self, call: Call, driver: Driver, workers: int, lanes: int) -> Workers:
+        """Make ready that many workers, each with a driver of that many lanes."""
+        ...

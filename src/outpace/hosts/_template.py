@@ -1,0 +1,109 @@
+"""The template: a clean process that forks workers, watches them, and outlives nobody.
+
+One thread, no user code, nothing of the caller's but its environment. It is told to fork by a byte and
+as many sockets; it answers with records (`_launch.RECORD`): `+` a process, `-` a process and how it
+ended. When the caller is gone, for whatever reason, the control socket ends, and so does everything
+here: every worker's process group is killed. Tested by `tests/hosts/test_processes.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import selectors
+import signal
+import socket
+import sys
+
+from outpace.hosts._launch import AT_ONCE, RECORD, kill_group
+
+
+def main(fd: str, *modules: str) -> None:
+    """Serve until the caller is gone; in a forked child, be a worker instead."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=int(fd))
+    for name in ("outpace.hosts._worker", *modules):
+        importlib.import_module(name)
+    workers = _serve(control)
+    if workers is not None:
+        sys.modules["outpace.hosts._worker"].serve_on(workers)
+
+
+def _serve(control: socket.socket) -> socket.socket | None:
+    """Fork and watch. Returns a worker's socket in a child, None at the end in the template."""
+    wake_r, wake_w = os.pipe()
+    os.set_blocking(wake_w, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
+    alive: set[int] = set()
+    with selectors.DefaultSelector() as selector:
+        selector.register(control, selectors.EVENT_READ)
+        selector.register(wake_r, selectors.EVENT_READ)
+        while True:
+            ready = {key.fd for key, _ in selector.select()}
+            if wake_r in ready:
+                os.read(wake_r, 4096)
+                _report_deaths(control, alive)
+            if control.fileno() in ready:
+                sockets = _receive(control)
+                if not sockets:
+                    break
+                for mine in sockets:
+                    pid = os.fork()
+                    if pid == 0:
+                        _become_worker(control, selector, (wake_r, wake_w))
+                        for other in sockets:
+                            if other is not mine:
+                                other.close()
+                        return mine
+                    with contextlib.suppress(OSError):  # the child does it too; who is first?
+                        os.setpgid(pid, pid)
+                    mine.close()
+                    alive.add(pid)
+                    _tell(control, b"+", pid)
+    for pid in alive:
+        kill_group(pid)
+    for pid in alive:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+    return None
+
+
+def _receive(control: socket.socket) -> list[socket.socket]:
+    """Return the sockets of the workers to fork; none when the caller is gone."""
+    try:
+        message, fds, _, _ = socket.recv_fds(control, 1, AT_ONCE)
+    except OSError:
+        return []
+    return [socket.socket(fileno=fd) for fd in fds] if message else []
+
+
+def _become_worker(
+    control: socket.socket, selector: selectors.BaseSelector, pipe: tuple[int, int]
+) -> None:
+    """Put away, in a forked child, everything that belongs to the template."""
+    os.setpgid(0, 0)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    selector.close()
+    control.close()
+    for fd in pipe:
+        os.close(fd)
+
+
+def _report_deaths(control: socket.socket, alive: set[int]) -> None:
+    """Report every worker that has ended, after killing what it left in its process group."""
+    for pid in list(alive):
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            continue
+        kill_group(pid)  # before it is reaped: until then nobody else can have its number
+        _, status = os.waitpid(pid, 0)
+        alive.discard(pid)
+        _tell(control, b"-", pid, status)
+
+
+def _tell(control: socket.socket, kind: bytes, pid: int, status: int = 0) -> None:
+    """Send one record; a caller that is gone does not want it."""
+    with contextlib.suppress(OSError):
+        control.sendall(RECORD.pack(kind, pid, status))

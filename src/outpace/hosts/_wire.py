@@ -1,0 +1,170 @@
+"""How values travel between this process and a worker: frames over one socket pair per worker.
+
+A frame is two pickles and the buffers of the second: `meta`, small and made of plain types, which
+always loads; and `payload`, the user's values, which may not. So a value that cannot be read costs
+itself, never the account it came with. Large buffers (NumPy arrays, bytearrays; pickle protocol 5)
+travel beside the pickle and are received straight into the memory where they stay.
+
+The caller's side never blocks on a write: what the socket does not take at once waits in `Channel`
+until it is writable again. That is why two processes that both have megabytes to say never deadlock.
+
+Values go by plain pickle, and by cloudpickle where that cannot do it: lambdas, closures, classes made
+in functions, and all that belongs to `__main__`, which a worker never runs. cloudpickle remembers
+the classes it has sent, so an instance that comes back is one of the caller's own class.
+
+Only frames of processes that we started ourselves are ever unpickled.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+if TYPE_CHECKING:
+    import socket
+
+HEAD = struct.Struct("<QQI")  # bytes of meta, bytes of payload, number of buffers
+SIZE = struct.Struct("<Q")
+ASIDE = 32_768  # buffers from this size travel beside the pickle; below, a part costs more than a copy
+
+
+@dataclass(slots=True)
+class Packed:
+    """Be a value, pickled."""
+
+    pickle: bytes | bytearray | memoryview
+    buffers: list[Any]
+
+    def load(self) -> Any:
+        """Return the value; raise whatever its unpickling raises."""
+        return pickle.loads(self.pickle, buffers=self.buffers)  # noqa: S301 - from our own process
+
+
+NOTHING = Packed(pickle.dumps(None), [])
+
+
+def pack(value: object, *, by_value: bool = False) -> Packed:
+    """Pickle a value; raise what the last of the two picklers raised when neither can."""
+    buffers: list[memoryview] = []
+
+    def aside(buffer: pickle.PickleBuffer) -> bool:
+        view = buffer.raw()
+        if view.nbytes < ASIDE:
+            return True
+        buffers.append(view)
+        return False
+
+    if not by_value:
+        try:
+            plain = pickle.dumps(value, 5, buffer_callback=aside)
+        except Exception:  # noqa: BLE001 - then cloudpickle, whose error is the one to show
+            plain = b"__main__"
+        if b"__main__" not in plain:
+            return Packed(plain, buffers)
+        buffers.clear()
+    file = io.BytesIO()
+    cloudpickle.Pickler(file, 5, buffer_callback=aside).dump(value)
+    return Packed(file.getbuffer(), buffers)
+
+
+@dataclass(slots=True)
+class Message:
+    """Be a frame that has arrived: plain facts, and the user's values still packed."""
+
+    meta: Any
+    payload: Packed
+
+
+class Channel:
+    """Send and receive frames over a connected socket, blocking or not as the socket is."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Own the socket from now on."""
+        self.sock = sock
+        self._outgoing: deque[memoryview] = deque()
+        self._arriving = self._frames()
+        self._wanted: memoryview = next(self._arriving)
+
+    def fileno(self) -> int:
+        """Return the descriptor, so that a selector can watch it."""
+        return self.sock.fileno()
+
+    def send(self, meta: object, payload: Packed = NOTHING) -> bool:
+        """Send a frame, or as much of it as fits; say whether all has gone."""
+        small = pickle.dumps(meta, 5)
+        sizes = b"".join(SIZE.pack(memoryview(b).nbytes) for b in payload.buffers)
+        head = HEAD.pack(len(small), len(payload.pickle), len(payload.buffers))
+        if len(payload.pickle) < ASIDE:
+            self._outgoing.append(memoryview(b"".join((head, sizes, small, payload.pickle))))
+        else:
+            self._outgoing.append(memoryview(head + sizes + small))
+            self._outgoing.append(memoryview(payload.pickle))
+        self._outgoing.extend(memoryview(b).cast("B") for b in payload.buffers)
+        return self.flush()
+
+    def flush(self) -> bool:
+        """Send more of what waits; say whether all has gone."""
+        while self._outgoing:
+            view = self._outgoing[0]
+            try:
+                sent = self.sock.send(view)
+            except BlockingIOError:
+                return False
+            if sent == len(view):
+                self._outgoing.popleft()
+            else:
+                self._outgoing[0] = view[sent:]
+        return True
+
+    def receive(self) -> Message | None:
+        """Return the next frame; None when a socket that does not block has no whole one yet.
+
+        Raises EOFError when the other side is gone.
+        """
+        while True:
+            try:
+                got = self.sock.recv_into(self._wanted)
+            except BlockingIOError:
+                return None
+            except ConnectionError:
+                got = 0
+            if got == 0:
+                raise EOFError
+            self._wanted = self._wanted[got:]
+            while not self._wanted:
+                step = next(self._arriving)
+                if isinstance(step, Message):
+                    self._wanted = next(self._arriving)
+                    return step
+                self._wanted = step
+
+    def close(self) -> None:
+        """Close the socket and forget what was not sent."""
+        self._outgoing.clear()
+        self.sock.close()
+
+    def _frames(self) -> Iterator[Any]:
+        """Yield, in turn, the pieces of memory to be filled next and the finished frames."""
+        while True:
+            head = bytearray(HEAD.size)
+            yield memoryview(head)
+            meta_size, payload_size, count = HEAD.unpack(head)
+            rest = bytearray(count * SIZE.size + meta_size + payload_size)
+            yield memoryview(rest)
+            view = memoryview(rest)
+            sizes = [SIZE.unpack_from(rest, n * SIZE.size)[0] for n in range(count)]
+            buffers = [bytearray(size) for size in sizes]
+            for buffer in buffers:
+                if buffer:
+                    yield memoryview(buffer)
+            meta_at = count * SIZE.size
+            payload_at = meta_at + meta_size
+            meta = pickle.loads(view[meta_at:payload_at])  # noqa: S301 - from our own process
+            yield Message(meta, Packed(view[payload_at:], buffers))

@@ -1,0 +1,206 @@
+"""What a worker process does: take chunks from its socket, put a driver to work, send reports.
+
+The caller says hello with the job's call and with what it sees at that moment (`sys.path`, working
+directory, warnings filters); the worker opens the driver, says it is ready, and serves until the
+caller closes its side. The end of the socket is the end of the worker.
+
+Guarantees: a chunk that cannot be read, a result or an exception that cannot be sent, costs itself
+and nothing else; the user's functions run in the main thread (drivers that wait elsewhere get a thread
+that reads the socket). Tested by `tests/hosts/test_processes.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import importlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections import deque
+from typing import Any
+
+import outpace.drivers
+from outpace.drivers import _lane
+from outpace.errors import RemoteError, SetupError, TransferError
+from outpace.flow.data import Chunk, Failure, Report
+from outpace.flow.protocol import Call, Workers
+from outpace.hosts._usage import own_usage
+from outpace.hosts._wire import Channel, Message, Packed, pack
+
+
+def main(where: str) -> None:
+    """Be a worker that was started on its own: `where` is a descriptor, or `share` on Windows."""
+    if where == "share":  # pragma: no cover - Windows
+        serve_on(socket.fromshare(sys.stdin.buffer.read()))  # type: ignore[attr-defined]
+    else:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        serve_on(socket.socket(fileno=int(where)))
+
+
+def serve_on(sock: socket.socket) -> None:
+    """Be a worker until the caller closes its side."""
+    _lane.worker_process = True
+    signal.signal(signal.SIGTERM, _terminate)
+    with contextlib.suppress(Exception):  # no stderr to write to: then without
+        faulthandler.enable()
+    channel = Channel(sock)
+    with contextlib.suppress(EOFError, OSError, _lane.Terminated), contextlib.closing(channel):
+        hello = channel.receive()
+        assert hello is not None
+        workers, inline = _open(channel, hello)
+        if workers is None:
+            return
+        error = b""
+        try:
+            channel.send(("ready", time.perf_counter()))
+            with contextlib.suppress(EOFError):  # the caller has closed its side: all is done
+                (_serve_inline if inline else _serve_threaded)(channel, workers)
+        finally:
+            try:
+                workers.close()
+            except SetupError as failed:
+                error = bytes(_pack_error(failed).pickle)
+        channel.send(("bye", *own_usage(), error))
+
+
+def _terminate(*_: object) -> None:
+    """Unwind from whatever item is running, so that setups are closed."""
+    raise _lane.Terminated
+
+
+def _open(channel: Channel, hello: Message) -> tuple[Workers | None, bool]:
+    """Open the driver as the caller's hello says; or say why not, and return None."""
+    meta = hello.meta
+    try:
+        sys.path[:] = meta["path"]
+        sys.argv[:] = meta["argv"]
+        with contextlib.suppress(OSError):
+            os.chdir(meta["directory"])
+        outpace.drivers.__path__[:] = meta["drivers"]
+        _reseed()
+        fn, setup, is_async, filters = hello.payload.load()
+        _set_filters(filters)
+        driver = importlib.import_module(meta["driver"]).driver
+        return driver.open(Call(fn, setup, is_async), meta["lanes"]), driver.inline
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the caller must hear of it
+        shown = error.__cause__ if isinstance(error, SetupError) and error.__cause__ else error
+        text = "".join(traceback.format_exception(shown))
+        channel.send(("failed", isinstance(error, SetupError), str(error), text), _pack_error(shown))
+        return None, True
+
+
+def _set_filters(filters: list[Any]) -> None:
+    """Put the caller's warnings filters in force."""
+    warnings.resetwarnings()  # also makes every module forget what it has warned about
+    warnings.filters[:] = filters  # type: ignore[index]
+
+
+def _reseed() -> None:
+    """Give this worker random state of its own, if the template had imported NumPy."""
+    random = getattr(sys.modules.get("numpy"), "random", None)
+    if random is not None:
+        random.seed()
+
+
+def _serve_inline(channel: Channel, workers: Workers) -> None:
+    """Serve with a driver that works inside `reports`: one thread, one thing after another."""
+    while True:
+        _take(channel, workers, channel.receive())
+        while reports := workers.reports(None):
+            for report in reports:
+                _send(channel, report)  # type: ignore[arg-type]
+
+
+def _serve_threaded(channel: Channel, workers: Workers) -> None:
+    """Serve with a driver that is busy elsewhere: a thread reads, this one reports."""
+    inbox: deque[Message | None] = deque()
+
+    def read() -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                inbox.append(channel.receive())
+                workers.wake()
+        inbox.append(None)
+        workers.wake()
+
+    threading.Thread(target=read, name="outpace-read", daemon=True).start()
+    while True:
+        while inbox:
+            message = inbox.popleft()
+            if message is None:
+                return
+            _take(channel, workers, message)
+        for report in workers.reports(None):
+            _send(channel, report)  # type: ignore[arg-type]
+
+
+def _take(channel: Channel, workers: Workers, message: Message | None) -> None:
+    """Start a chunk; or tell the caller that it cannot be read, and why."""
+    assert message is not None
+    first, attempt = message.meta
+    try:
+        items = message.payload.load()
+    except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
+        channel.send(("unreadable", first, _format(error)), _pack_error(error))
+    else:
+        workers.start(Chunk(first, items, attempt=attempt))
+
+
+def _send(channel: Channel, report: Report) -> None:
+    """Send a report; what cannot be pickled in it becomes a failure of that item."""
+    try:
+        values = pack(report.values)
+    except BaseException:  # noqa: BLE001 - pickling runs the user's code
+        values = _pack_each(report)
+    failures = []
+    for position, failure in report.failures.items():
+        packed = _pack_error(failure.error)
+        text = failure.traceback or _format(failure.error)
+        failures.append((position, failure.kind, bytes(packed.pickle), text))
+    columns = (report.indexes, report.started, report.ended)
+    channel.send(("report", *columns, failures, report.cpu_s, report.lane), values)
+
+
+def _pack_each(report: Report) -> Packed:
+    """Pickle values one by one, replacing those that cannot be by failures."""
+    for position, value in enumerate(report.values):
+        try:
+            pack(value)
+        except BaseException as error:  # noqa: BLE001 - pickling runs the user's code
+            msg = (
+                f"the result, a {type(value).__name__}, cannot be sent back from a worker process: "
+                f"{type(error).__name__}: {error}; return plain data, or use threads"
+            )
+            report.failures[position] = Failure(TransferError(msg))
+            report.values[position] = None
+    return pack(report.values)
+
+
+def _pack_error(error: BaseException) -> Packed:
+    """Pickle an exception so that it surely loads; else something that stands in for it."""
+    try:
+        packed = pack(error)
+        if type(packed.load()) is type(error):
+            return packed
+    except BaseException:  # noqa: BLE001, S110 - it cannot travel: say what it was
+        pass
+    name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - a __str__ can raise anything
+        text = "(its text cannot be shown)"
+    return pack(RemoteError(f"{name}: {text} (this exception cannot be pickled)"))
+
+
+def _format(error: BaseException) -> str:
+    """Format a traceback, whatever the exception's own methods do."""
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 - __str__ or __cause__ can raise anything
+        return f"{type(error).__name__} (its traceback cannot be shown)\n"

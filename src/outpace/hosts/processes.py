@@ -1,0 +1,432 @@
+"""Worker processes: our own interpreters, one socket each, on this machine.
+
+No `if __name__ == "__main__"` guard is needed, because a worker never imports the caller's `__main__`;
+functions from there, lambdas and closures travel by value. No manager thread, no queue or lock shared
+between workers: one thread here waits on one selector for reports and deaths alike.
+
+Guarantees: `open` returns when every worker has opened its setup; a worker that dies is reported at
+once, its running chunk as lost, what it had not begun as returned, and it is replaced, up to
+`CRASHES` times a worker; after `close` no process or descriptor is left. Idle workers close their
+setups in peace; one that is still busy gets `GRACE` seconds to unwind before it is killed.
+Tested by `tests/hosts/test_processes.py` and over every model by `tests/conformance`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import selectors
+import signal
+import socket
+import sys
+import time
+import warnings
+from array import array
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import outpace.drivers
+from outpace.errors import SetupError, TransferError, WorkerLostError, WorkerStartError
+from outpace.flow.data import Chunk, Failure, Report, Returned
+from outpace.flow.outstanding import Outstanding
+from outpace.flow.protocol import Call, Driver, Usage
+from outpace.hosts._launch import Launched, Launcher, kill_group, launcher
+from outpace.hosts._value import by_value
+from outpace.hosts._wire import Channel, Message, Packed, pack
+
+CRASHES = 5  # replacements per worker; arbitrary: enough for a few bad items, an end for a loop
+EXIT_GRACE = 1.0  # seconds from a worker's last word to its end: for what it does at exit
+GRACE = 0.25  # seconds that a busy worker has to unwind when the run is closed half-way
+SAME_CLOCK = 0.005  # two processes' clocks that differ by less are one clock, read at two moments
+
+
+class Processes:
+    """Give many workers in processes of this machine."""
+
+    name = "processes"
+    summary = "worker processes"
+
+    def unavailable(self) -> str | None:
+        """Say why processes cannot be started here, if so."""
+        if sys.platform in ("emscripten", "wasi"):
+            return "this platform has no processes; use serial or asyncio"
+        return None
+
+    def open(self, call: Call, driver: Driver, workers: int, slots: int) -> ProcessWorkers:
+        """Start that many workers with a driver each, `slots` lanes in all."""
+        opened = ProcessWorkers(call, driver, workers, slots)
+        try:
+            opened.wait_ready()
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    """Be what is known here of one worker process."""
+
+    number: int
+    lanes: int
+    pid: int
+    channel: Channel
+    ready: bool = False
+    said_bye: bool = False
+    clock_offset: float = 0.0
+    out: Outstanding = field(default_factory=Outstanding)
+
+
+class ProcessWorkers:
+    """Be the worker processes, and what is out to each."""
+
+    def __init__(self, call: Call, driver: Driver, workers: int, slots: int) -> None:
+        """Start them; `wait_ready` waits until they are."""
+        self.slots = slots
+        self.usage = Usage()
+        self._driver = driver
+        self._by_value = by_value(call)
+        self._hello = self._pack_call(call)
+        self._launcher: Launcher = launcher([type(driver).__module__])
+        self._selector = selectors.DefaultSelector()
+        self._wake_r, self._wake_w = os.pipe()
+        os.set_blocking(self._wake_w, False)
+        # The mutable state: the workers, what waits for one, and what is known but not yet said.
+        self._workers: dict[int, _Worker] = {}
+        self._backlog: deque[Chunk] = deque()
+        self._news: list[Report | Returned] = []
+        self._crashes_left = CRASHES * workers
+        self._exit_error: BaseException | None = None
+        self._closed = False
+        self._watch()
+        share, extra = divmod(slots, workers)
+        self._launch([(n, share + (n < extra)) for n in range(workers)])
+
+    # Opening.
+
+    def _pack_call(self, call: Call) -> Packed:
+        """Pickle the job's call; say which function it is that cannot travel."""
+        filters = list(warnings.filters)
+        try:
+            with self._by_value:
+                packed = pack((call.fn, call.setup, call.is_async, filters), by_value=True)
+        except Exception as error:
+            name = getattr(call.fn, "__qualname__", repr(call.fn))
+            msg = (
+                f"{name} cannot be sent to a worker process: {type(error).__name__}: {error}; "
+                "open what it holds in setup= (once per worker), or use threads"
+            )
+            raise TransferError(msg) from error
+        return packed
+
+    def _watch(self) -> None:
+        """Listen to deaths, and to `wake`."""
+        self._selector.register(self._wake_r, selectors.EVENT_READ)
+        if (control := self._launcher.watched()) is not None:
+            self._selector.register(control, selectors.EVENT_READ)
+
+    def _launch(self, places: list[tuple[int, int]]) -> None:
+        """Start a worker for each (number, lanes), and say hello to it."""
+        for launched, (number, lanes) in zip(
+            self._launcher.launch(len(places)), places, strict=True
+        ):
+            self._greet(launched, number, lanes)
+
+    def _greet(self, launched: Launched, number: int, lanes: int) -> None:
+        """Tell a new worker what to be."""
+        launched.sock.setblocking(False)
+        worker = _Worker(number, lanes, launched.pid, Channel(launched.sock))
+        self._workers[worker.pid] = worker
+        self._selector.register(worker.channel, selectors.EVENT_READ, worker)
+        meta = {
+            "path": sys.path,
+            "argv": sys.argv,
+            "directory": os.getcwd(),
+            "drivers": list(outpace.drivers.__path__),
+            "driver": type(self._driver).__module__,
+            "lanes": lanes,
+        }
+        self._write(worker, meta, self._hello)
+
+    def wait_ready(self) -> None:
+        """Wait until every worker is; raise `SetupError` or `WorkerStartError` when one is not."""
+        while not all(worker.ready for worker in self._workers.values()):
+            self._turn(None)
+            if not self._workers:
+                msg = "no worker process could be started; what they printed says why"
+                raise WorkerStartError(msg)
+
+    # Working.
+
+    def start(self, chunk: Chunk) -> None:
+        """Send a chunk to the worker that has the least to do."""
+        worker = min(
+            (w for w in self._workers.values() if w.ready),
+            key=lambda w: w.out.chunks / w.lanes,
+            default=None,
+        )
+        if worker is None:
+            self._backlog.append(chunk)
+            return
+        try:
+            with self._by_value:
+                packed = pack(chunk.items, by_value=self._by_value.active)
+        except Exception as error:  # noqa: BLE001 - pickling runs the user's code
+            self._split(worker, chunk, error)
+            return
+        worker.out.add(chunk)
+        self._write(worker, (chunk.first, chunk.attempt), packed)
+
+    def reports(self, timeout: float | None) -> Sequence[Report | Returned]:
+        """Wait for the first report or death; return it and all others that are there."""
+        if not self._news:
+            self._turn(timeout)
+        news, self._news = self._news, []
+        return news
+
+    def wake(self) -> None:
+        """End the current wait."""
+        with contextlib.suppress(OSError):
+            os.write(self._wake_w, b"w")
+
+    def _split(self, worker: _Worker, chunk: Chunk, error: BaseException) -> None:
+        """Send the items of a chunk one by one; the one that cannot travel is its own failure."""
+        if len(chunk) > 1:
+            for index, item in zip(chunk.indexes, chunk.items, strict=True):
+                self.start(Chunk(index, [item], chunk.queued, chunk.attempt))
+            return
+        msg = (
+            f"the item, a {type(chunk.items[0]).__name__}, cannot be sent to a worker process: "
+            f"{type(error).__name__}: {error}; send plain data, or use threads"
+        )
+        wrapped = TransferError(msg)
+        wrapped.__cause__ = error
+        self._news.append(failures(chunk, Failure(wrapped), worker.number))
+
+    def _turn(self, timeout: float | None) -> None:
+        """Wait once, and deal with everything that is there."""
+        for key, events in self._selector.select(timeout):
+            if isinstance(key.data, _Worker):
+                if events & selectors.EVENT_WRITE:
+                    self._flush(key.data)
+                if events & selectors.EVENT_READ and not self._read(key.data):
+                    self._hang_up(key.data)
+            elif key.fd == self._wake_r:
+                os.read(self._wake_r, 4096)
+        control = self._launcher.watched()
+        for pid, exitcode in self._launcher.deaths().items():
+            if (worker := self._workers.get(pid)) is not None:
+                self._read(worker)  # what it said before it died
+                self._bury(worker, exitcode)
+        if control is not None and self._launcher.watched() is None:
+            self._selector.unregister(control)
+
+    def _read(self, worker: _Worker) -> bool:
+        """Take in what a worker has said; say whether it may say more."""
+        try:
+            while (message := worker.channel.receive()) is not None:
+                self._hear(worker, message)
+        except EOFError:
+            return False
+        return True
+
+    def _hear(self, worker: _Worker, message: Message) -> None:
+        """Take in one message."""
+        match message.meta:
+            case ("report", indexes, started, ended, packed_failures, cpu_s, lane):
+                report = Report(indexes, [], started, ended, {}, cpu_s, worker.number, lane)
+                self._fill(worker, report, message.payload, packed_failures)
+                worker.out.match(indexes)
+                self._news.append(report)
+            case ("ready", there):
+                offset = time.perf_counter() - there
+                worker.clock_offset = offset if abs(offset) > SAME_CLOCK else 0.0
+                worker.ready = True
+                while self._backlog:
+                    self.start(self._backlog.popleft())
+            case ("unreadable", first, text):
+                self._resend(worker, first, message.payload.load(), text)
+            case ("failed", in_setup, text, trace):
+                raise self._start_error(worker, message.payload, in_setup, text, trace)
+            case ("bye", cpu_s, peak, error):
+                worker.said_bye = True
+                self.usage.cpu_s += cpu_s
+                self.usage.peak_bytes += peak
+                if error:
+                    self._exit_error = pickle.loads(error)  # noqa: S301 - our own process
+
+    def _fill(
+        self, worker: _Worker, report: Report, payload: Packed, packed: list[Any]
+    ) -> None:
+        """Put the values and failures of a report in, and its times into our clock."""
+        try:
+            report.values = payload.load()
+        except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
+            msg = f"a result cannot be read here: {type(error).__name__}: {error}"
+            wrapped = TransferError(msg)
+            wrapped.__cause__ = error
+            report.values = [None] * len(report.indexes)
+            report.failures = {n: Failure(wrapped) for n in range(len(report.indexes))}
+        for position, kind, error_pickle, text in packed:
+            error = Packed(error_pickle, []).load()
+            report.failures[position] = Failure(error, kind, text)
+        if worker.clock_offset:
+            report.started = array("d", (t + worker.clock_offset for t in report.started))
+            report.ended = array("d", (t + worker.clock_offset for t in report.ended))
+
+    def _resend(self, worker: _Worker, first: int, error: BaseException, text: str) -> None:
+        """Deal with a chunk that the worker could not read: find the item that it is."""
+        chunk = worker.out.take_chunk(first)
+        if len(chunk) > 1:
+            self._split(worker, chunk, error)
+            return
+        msg = f"the item cannot be read in a worker process: {type(error).__name__}: {error}"
+        wrapped = TransferError(msg)
+        wrapped.__cause__ = error
+        self._news.append(failures(chunk, Failure(wrapped, traceback=text), worker.number))
+
+    def _start_error(
+        self, worker: _Worker, payload: Packed, in_setup: bool, text: str, trace: str
+    ) -> Exception:
+        """Make the error of a worker that cannot begin."""
+        cause = payload.load()
+        if in_setup:
+            error: Exception = SetupError(text)
+        else:
+            msg = f"worker process {worker.number} could not load the function: {type(cause).__name__}: {cause}"
+            error = WorkerStartError(msg)
+        error.__cause__ = cause
+        error.add_note(f"in the worker process:\n{trace.rstrip()}")
+        return error
+
+    # Writing, with what the socket does not take at once waiting for the selector.
+
+    def _write(self, worker: _Worker, meta: object, payload: Packed) -> None:
+        """Send a message, now or as soon as the worker reads."""
+        try:
+            done = worker.channel.send(meta, payload)
+        except OSError:
+            return  # it is dead; its death will be reported
+        if not done:
+            self._selector.modify(
+                worker.channel, selectors.EVENT_READ | selectors.EVENT_WRITE, worker
+            )
+
+    def _flush(self, worker: _Worker) -> None:
+        """Send more of what waits."""
+        with contextlib.suppress(OSError):
+            if worker.channel.flush():
+                self._selector.modify(worker.channel, selectors.EVENT_READ, worker)
+
+    # Dying.
+
+    def _hang_up(self, worker: _Worker) -> None:
+        """Deal with a socket that has ended: the process is dead, or about to be."""
+        if not worker.said_bye:
+            kill_group(worker.pid)
+        exitcode = self._launcher.wait_death(worker.pid, EXIT_GRACE)
+        if exitcode is None:
+            kill_group(worker.pid)
+            exitcode = self._launcher.wait_death(worker.pid, EXIT_GRACE)
+        self._bury(worker, exitcode)
+
+    def _bury(self, worker: _Worker, exitcode: int | None) -> None:
+        """Account for what a dead worker had, and replace it."""
+        del self._workers[worker.pid]
+        self._selector.unregister(worker.channel)
+        worker.channel.close()
+        if self._closed or worker.said_bye:
+            return
+        chunks = worker.out.drain()
+        # A worker with one lane runs chunks in turn: only the first can have been begun.
+        begun = chunks if self._driver.overlaps else chunks[:1]
+        for chunk in begun:
+            how = describe_exit(exitcode)
+            msg = f"the worker process that had this item {how}; {len(chunk)} items had been sent with it"
+            lost = Failure(WorkerLostError(msg, exitcode), "lost")
+            self._news.append(failures(chunk, lost, worker.number))
+        self._news.extend(Returned(chunk.indexes) for chunk in chunks[len(begun) :])
+        self._replace(worker)
+
+    def _replace(self, dead: _Worker) -> None:
+        """Start a worker in the place of a dead one, unless too many have died."""
+        if not dead.ready and not dead.out.chunks and not self._news:
+            self._crashes_left -= CRASHES  # it died before it did anything: it will again
+        self._crashes_left -= 1
+        if self._crashes_left >= 0:
+            self._launch([(dead.number, dead.lanes)])
+        elif not self._workers:
+            msg = "the worker processes keep dying, so no more are started"
+            while self._backlog:
+                lost = Failure(WorkerLostError(msg), "lost")
+                self._news.append(failures(self._backlog.popleft(), lost, dead.number))
+            raise WorkerStartError(msg)
+
+    # Ending.
+
+    def close(self) -> None:
+        """Let idle workers close their setups; make busy ones stop; leave nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._say_goodbye()
+        finally:
+            for worker in self._workers.values():
+                kill_group(worker.pid)
+                worker.channel.close()
+            self._workers.clear()
+            self._launcher.close()
+            self._selector.close()
+            os.close(self._wake_r)
+            os.close(self._wake_w)
+        if self._exit_error is not None:
+            raise self._exit_error
+
+    def _say_goodbye(self) -> None:
+        """Tell every worker that it is over; wait for the idle ones, kill the busy ones."""
+        for worker in self._workers.values():
+            with contextlib.suppress(OSError):
+                worker.channel.sock.shutdown(socket.SHUT_WR)
+            if worker.out.chunks or not worker.ready:
+                kill_group(worker.pid, signal.SIGTERM)
+        until = time.perf_counter() + GRACE
+        while self._workers:
+            busy = [w for w in self._workers.values() if w.out.chunks or not w.ready]
+            self._turn(max(0.0, until - time.perf_counter()) if busy else None)
+            if time.perf_counter() >= until:
+                for worker in busy:
+                    kill_group(worker.pid)
+
+
+def failures(chunk: Chunk, failure: Failure, worker: int) -> Report:
+    """Make the report of a chunk all of whose items failed in the same way, without having run."""
+    now = array("d", [time.perf_counter()]) * len(chunk)
+    positions = range(len(chunk))
+    return Report(
+        chunk.indexes, [None] * len(chunk), now, now, dict.fromkeys(positions, failure), worker=worker
+    )
+
+
+def describe_exit(exitcode: int | None) -> str:
+    """Say in words how a process ended."""
+    if exitcode is None:
+        return "vanished"
+    if exitcode >= 0:
+        return f"ended with exit code {exitcode}"
+    try:
+        name = signal.Signals(-exitcode).name
+    except ValueError:
+        name = f"signal {-exitcode}"
+    hint = ""
+    if name == "SIGKILL":
+        hint = " (by somebody, or by the kernel because memory ran out)"
+    elif name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE"):
+        hint = " (a crash in native code)"
+    return f"was killed by {name}{hint}"
+
+
+host = Processes()

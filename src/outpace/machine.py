@@ -1,0 +1,76 @@
+"""What this process may really use: CPUs and memory, as the scheduler and the container allow.
+
+`os.cpu_count` is the machine's, not ours: in a container with half a core it says 64, and a pool of 64
+processes then fights for that half. So: the affinity mask, cut by the cgroup's CPU quota (v2 and v1),
+and the memory limit of the cgroup. Where a platform has none of these, the machine's own numbers.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import sys
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+@functools.cache
+def usable_cpus() -> int:
+    """Count the CPUs that this process may use at once, at least 1."""
+    counted = getattr(os, "process_cpu_count", os.cpu_count)() or 1  # 3.13 honours PYTHON_CPU_COUNT
+    if hasattr(os, "sched_getaffinity"):
+        counted = min(counted, len(os.sched_getaffinity(0)))
+    quota = cpu_quota()
+    return counted if quota is None else max(1, min(counted, math.ceil(quota)))
+
+
+def cpu_quota(root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> float | None:
+    """Return the cgroup's CPU quota in CPUs, or None without one; the tightest on the way up counts."""
+    quotas = []
+    for folder in _own_groups(root, own, "cpu"):
+        fields = _read(folder / "cpu.max").split()
+        if len(fields) == 2 and fields[0] != "max":
+            quotas.append(int(fields[0]) / int(fields[1]))
+        quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+        if quota and period and int(quota) > 0:
+            quotas.append(int(quota) / int(period))
+    return min(quotas, default=None)
+
+
+def memory_limit(root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int | None:
+    """Return the cgroup's memory limit in bytes, or None without one."""
+    limits = []
+    for folder in _own_groups(root, own, "memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            text = _read(folder / name)
+            if text.isdigit() and int(text) < 1 << 60:  # v1 says "no limit" with a huge number
+                limits.append(int(text))
+    return min(limits, default=None)
+
+
+def gil_enabled() -> bool:
+    """Say whether the GIL is on in this interpreter now."""
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
+def _own_groups(root: Path, own: Path, controller: str) -> list[Path]:
+    """List the folders of this process's cgroup and all above it, where cgroups are mounted."""
+    folders = []
+    for line in _read(own).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        base = root / controllers if controllers else root
+        parts = Path(path.lstrip("/")).parts
+        folders += [base.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
+    return folders
+
+
+def _read(path: Path) -> str:
+    """Return a small file's text without its end of line, or nothing when it cannot be read."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,192 @@
+"""The registry: every model is a driver, optionally hosted, and every name is made here.
+
+A driver is found by being a file in `outpace/drivers`, a host by being one in `outpace/hosts`; nothing
+lists them by hand. `serial` in a host goes by the host's name alone (`processes`), any other driver by
+both (`processes+asyncio`). The command line's choices, the rows of every table, the conformance tests
+and the benchmarks are all parametrised on `names()`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from outpace import drivers, hosts
+from outpace.drivers._elsewhere import Elsewhere
+from outpace.errors import ModelUnavailableError, UnknownModelError
+from outpace.flow.job import check_positive
+from outpace.flow.protocol import Call, Driver, Host, Workers
+from outpace.machine import usable_cpus
+
+ORDER = ("serial", "threads", "asyncio", "processes", "interpreters", "ray", "dask")
+
+THREADS = 32  # items at once in threads when nobody says: what concurrent.futures caps its own at
+TASKS = 128  # tasks at once when nobody says: aiohttp and curl default to 100 and 50
+
+
+@dataclass(slots=True, frozen=True)
+class Model:
+    """Be one way to run many at once: a driver, in a host or not."""
+
+    name: str
+    driver: Driver
+    host: Host | None = None
+
+    @property
+    def summary(self) -> str:
+        """Say in a few words what it is."""
+        return f"{self.host.summary}: {self.driver.summary}" if self.host else self.driver.summary
+
+    def unavailable(self) -> str | None:
+        """Say why it cannot run here and what to do, or None when it can."""
+        return self.driver.unavailable() or (self.host.unavailable() if self.host else None)
+
+
+@dataclass(slots=True)
+class Opening:
+    """Be a model with its setting: that many workers, and that many items at once in all of them."""
+
+    of: Model
+    workers: int
+    slots: int
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def model(self) -> str:
+        """Name the model."""
+        return self.of.name
+
+    @property
+    def shared(self) -> bool:
+        """Say whether the lanes of a worker take from one queue, item by item."""
+        return self.of.driver.scattered
+
+    def open(self, call: Call) -> Workers:
+        """Open the workers, in a thread of their own where this one has a loop running already."""
+        if self.of.host is not None:
+            return self.of.host.open(call, self.of.driver, self.workers, self.slots)
+        if loop_is_running() and (self.of.driver.native_async or call.is_async):
+            return Elsewhere(lambda: self.of.driver.open(call, self.slots)).open()
+        return self.of.driver.open(call, self.slots)
+
+    async def aopen(self, call: Call) -> Any:
+        """Open the workers for somebody who awaits: on the running loop, or in a thread."""
+        on_loop: Callable[..., Any] | None = getattr(self.of.driver, "on_loop", None)
+        if self.of.host is None and on_loop is not None:
+            return await on_loop(call, self.slots)
+        return await Elsewhere(lambda: self.open(call)).aopen()
+
+
+@dataclass(slots=True, frozen=True)
+class Listed:
+    """Be a row of `outpace.models()`: `reason` says why a model is not available and what to do."""
+
+    name: str
+    summary: str
+    available: bool
+    reason: str | None
+
+
+def models() -> list[Listed]:
+    """List every model: its name, what it is, whether it can run here, and if not why."""
+    rows = []
+    for model in all_models():
+        reason = model.unavailable()
+        rows.append(Listed(model.name, model.summary, reason is None, reason))
+    return rows
+
+
+def all_models() -> list[Model]:
+    """Return every model there is, the simple ones first."""
+    found = [Model(driver.name, driver) for driver in _found(drivers, "driver")]
+    for host in _found(hosts, "host"):
+        for driver in _found(drivers, "driver"):
+            name = host.name if driver.name == "serial" else f"{host.name}+{driver.name}"
+            found.append(Model(name, driver, host))
+    return found
+
+
+def names() -> list[str]:
+    """Return the names of all models, the simple ones first."""
+    return [model.name for model in all_models()]
+
+
+def find(name: str) -> Model:
+    """Return the model of this name; raise `UnknownModelError` when there is none."""
+    if isinstance(name, str):
+        host_name, _, driver_name = name.rpartition("+")
+        model = _named(host_name, driver_name)
+        if model is not None:
+            return model
+    msg = f"there is no model {name!r}; the models are auto, {', '.join(names())}"
+    raise UnknownModelError(msg)
+
+
+def opening(name: str, workers: int | None = None, in_flight: int | None = None) -> Opening:
+    """Settle how many workers and items at once a model gets; raise when it cannot run here.
+
+    `in_flight` is an upper bound: a model that cannot use it all (serial, processes) takes less.
+    """
+    check_positive("workers", workers)
+    check_positive("in_flight", in_flight)
+    model = find(name)
+    if (reason := model.unavailable()) is not None:
+        msg = f"{name} cannot run here: {reason}"
+        raise ModelUnavailableError(msg)
+    if model.host is None:
+        return Opening(model, 1, _lanes(model.driver, in_flight or workers) if model.driver.overlaps else 1)
+    count = workers or usable_cpus()
+    if not model.driver.overlaps:
+        count = min(count, in_flight or count)
+        return Opening(model, count, count)
+    slots = in_flight or max(count, _lanes(model.driver, None))
+    return Opening(model, min(count, slots), slots)
+
+
+def loop_is_running() -> bool:
+    """Say whether an event loop runs in this thread, without importing asyncio to find out."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001 - documented for this
+
+
+def _lanes(driver: Driver, asked: int | None) -> int:
+    """Say how many lanes a driver gets in all."""
+    return asked or (TASKS if driver.native_async else THREADS)
+
+
+def _named(host_name: str, driver_name: str) -> Model | None:
+    """Find a model by the two parts of its name, importing no more than these two files."""
+    if host_name:
+        host, driver = _load(hosts, host_name, "host"), _load(drivers, driver_name, "driver")
+        found = host is not None and driver is not None and driver_name != "serial"
+        return Model(f"{host_name}+{driver_name}", driver, host) if found else None
+    if (driver := _load(drivers, driver_name, "driver")) is not None:
+        return Model(driver_name, driver)
+    if (host := _load(hosts, driver_name, "host")) is not None:
+        return Model(driver_name, _load(drivers, "serial", "driver"), host)
+    return None
+
+
+def _load(package: Any, name: str, kind: str) -> Any:
+    """Import one driver or host file; None when there is no such file."""
+    if name.startswith("_") or not name.isidentifier():
+        return None
+    full = f"{package.__name__}.{name}"
+    try:
+        return getattr(importlib.import_module(full), kind)
+    except ModuleNotFoundError as error:
+        if error.name != full:
+            raise
+        return None
+
+
+def _found(package: Any, kind: str) -> list[Any]:
+    """Import every driver or host file; known names first, then by name."""
+    files = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
+    rank = {name: n for n, name in enumerate(ORDER)}
+    files.sort(key=lambda name: (rank.get(name, len(rank)), name))
+    return [_load(package, name, kind) for name in files]
