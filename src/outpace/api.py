@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable
-from typing import Any, TypeVar
+import operator
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from outpace.auto import Auto
 from outpace.flow.arun import AsyncRun
@@ -12,10 +13,8 @@ from outpace.flow.job import Job, check_positive, make_job
 from outpace.flow.run import Flow, Run, as_outcomes, as_values
 from outpace.models import opening
 
-T = TypeVar("T")
 
-
-def map(  # noqa: A001, PLR0913 - the public name; one argument per thing a user can ask for
+def map(  # noqa: A001 - the public name; one argument per thing a user can ask for
     fn: Callable[..., Any],
     items: Iterable[Any],
     *,
@@ -51,7 +50,7 @@ def map(  # noqa: A001, PLR0913 - the public name; one argument per thing a user
     return Run(_flow(job, model, workers, in_flight), as_values(on_error))
 
 
-def run(  # noqa: PLR0913 - as `map`
+def run(
     fn: Callable[..., Any],
     items: Iterable[Any],
     *,
@@ -71,7 +70,7 @@ def run(  # noqa: PLR0913 - as `map`
     return Run(_flow(job, model, workers, in_flight), as_outcomes)
 
 
-def amap(  # noqa: PLR0913 - as `map`
+def amap(
     fn: Callable[..., Any],
     items: Iterable[Any] | AsyncIterable[Any],
     *,
@@ -100,7 +99,7 @@ def amap(  # noqa: PLR0913 - as `map`
     return AsyncRun(_flow(job, model, workers, in_flight), as_values(on_error))
 
 
-def arun(  # noqa: PLR0913 - as `map`
+def arun(
     fn: Callable[..., Any],
     items: Iterable[Any] | AsyncIterable[Any],
     *,
@@ -135,3 +134,52 @@ def _flow(job: Job, model: str, workers: int | None, in_flight: int | None) -> F
         chosen.reasons.append("asyncio: the function is a coroutine function")
         return Flow(job, chosen)
     return Flow(job, opening(model, workers, in_flight))
+
+
+def race(
+    functions: Callable[..., Any] | Sequence[Callable[..., Any]],
+    items: Iterable[Any],
+    *,
+    models: Sequence[str] | None = None,
+    workers: int | None = None,
+    in_flight: int | Mapping[str, int] | None = None,
+    repeat: int | None = None,
+    budget: float | None = None,
+    setup: Any = None,
+    same: Callable[[Any, Any], Any] = operator.eq,
+    progress: Callable[[str], None] | None = None,
+    name: str | None = None,
+) -> Race:
+    """Run the same items under every model, side by side; return the table and what to use.
+
+    The items run many times over: once per model and round. `functions` is one function, or several
+    that do the same work (one plain, one coroutine): each model runs the first that it runs natively.
+    Serial goes first and is what the others' results are compared with, item by item, by `same`.
+
+    `models`: names, by default all; serial always runs. `workers`, `in_flight`: the setting for all,
+    by default what suits each model and the work; `in_flight` may also be a number for each model,
+    as in `{"threads": 5, "asyncio": 160}`. `repeat`: how many rounds, by default up to three
+    as time allows. `budget`: seconds that the race may take (300); who is not done is stopped, and
+    its time extrapolated. `setup`: as in `map`, one for all or one per function. `progress` is
+    called with a line of text.
+
+    Raises `UsageError` or `UsageTypeError` before any work for arguments that cannot work. A model
+    that cannot run here is a row of the table that says why.
+    """
+    from outpace.racing.course import race as run_race  # noqa: PLC0415 - costs every import otherwise
+    from outpace.report.table import race_table  # noqa: PLC0415
+
+    return run_race(
+        functions,
+        items,
+        models=models,
+        workers=workers,
+        in_flight=in_flight,
+        repeat=repeat,
+        budget=budget,
+        setup=setup,
+        same=same,
+        progress=progress,
+        name=name,
+        show=race_table,
+    )

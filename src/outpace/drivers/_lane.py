@@ -154,6 +154,7 @@ def in_callers_main_thread() -> bool:
 
 
 worker_process = False  # set once, by hosts._worker, in processes of our own
+worker_loading = False  # set there while the job's function, and so its module, is being loaded
 
 
 def needs_loop(call: Call) -> bool:

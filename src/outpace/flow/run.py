@@ -102,6 +102,7 @@ class Flow:
         self.began = 0.0
         self.latest = 0.0
         self.stopping = False
+        self.abandoned = False
         self.source_error: BaseException | None = None
 
     def pull(self, source: Iterator[Any], room: int) -> None:
@@ -143,6 +144,12 @@ class Flow:
             self.dispatcher.resize(workers.slots, lanes, shared=self.opening.shared)
         if self.job.on_error == "raise" and self.dispatcher.counts.failed + self.dispatcher.counts.lost:
             self.dispatcher.exhaust()
+
+    def abandon(self) -> None:
+        """Have the loop end now, whatever is in flight. Any thread may call this."""
+        self.abandoned = True
+        if self.workers is not None:
+            self.workers.wake()
 
     def summary(self) -> Summary:
         """Say what is known so far."""
@@ -225,7 +232,7 @@ def releases(flow: Flow) -> Generator[Release, None, None]:
     """Carry the job out; yield what is finished, in the order it is wanted."""
     dispatcher, source = flow.dispatcher, iter(flow.job.items)  # type: ignore[arg-type]
     try:
-        while not dispatcher.finished:
+        while not (dispatcher.finished or flow.abandoned):
             for action in dispatcher.decide():
                 match action:
                     case Pull(room):

@@ -84,7 +84,9 @@ def _open(channel: Channel, hello: Message) -> tuple[Workers | None, bool]:
             os.chdir(meta["directory"])
         outpace.drivers.__path__[:] = meta["drivers"]
         _reseed()
+        _lane.worker_loading = True  # importing the function's module must not start workers again
         fn, setup, is_async, filters = hello.payload.load()
+        _lane.worker_loading = False
         _set_filters(filters)
         driver = importlib.import_module(meta["driver"]).driver
         return driver.open(Call(fn, setup, is_async), meta["lanes"]), driver.inline

@@ -29,7 +29,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import outpace.drivers
-from outpace.errors import SetupError, TransferError, WorkerLostError, WorkerStartError
+from outpace.drivers import _lane
+from outpace.errors import SetupError, TransferError, UsageError, WorkerLostError, WorkerStartError
 from outpace.flow.data import Chunk, Failure, Report, Returned
 from outpace.flow.outstanding import Outstanding
 from outpace.flow.protocol import Call, Driver, Usage
@@ -57,6 +58,13 @@ class Processes:
 
     def open(self, call: Call, driver: Driver, workers: int, slots: int) -> ProcessWorkers:
         """Start that many workers with a driver each, `slots` lanes in all."""
+        if _lane.worker_loading:
+            msg = (
+                "a module that a worker process imports calls outpace as it is imported, so every "
+                "worker would start workers; put that call into a function, or under "
+                'if __name__ == "__main__"'
+            )
+            raise UsageError(msg)
         opened = ProcessWorkers(call, driver, workers, slots)
         try:
             opened.wait_ready()
@@ -249,7 +257,7 @@ class ProcessWorkers:
                     self.start(self._backlog.popleft())
             case ("unreadable", first, text):
                 self._resend(worker, first, message.payload.load(), text)
-            case ("failed", in_setup, text, trace):
+            case ("failed", in_setup, text, trace) if not self._closed:
                 raise self._start_error(worker, message.payload, in_setup, text, trace)
             case ("bye", cpu_s, peak, error):
                 worker.said_bye = True

@@ -1,0 +1,189 @@
+"""From what a user types to what it names: a function, the items of a file."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from outpace.errors import UsageError
+
+
+def function(name: str) -> Callable[..., Any]:
+    """Return the function that MODULE:FUNCTION names; MODULE is a dotted name or a path to a file.
+
+    Raises `UsageError` when there is no such module or function, or importing it fails.
+    """
+    module_name, colon, attribute = name.rpartition(":")
+    if not colon or not module_name or not attribute:
+        msg = (
+            f"{name!r} does not name a function: write MODULE:FUNCTION, as in mymodule:fetch or "
+            "scripts/mymodule.py:fetch, or one of the experiments pages and sums"
+        )
+        raise UsageError(msg)
+    module = _module(module_name)
+    found: Any = module
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            msg = f"{module_name} has no {attribute!r}{_meant(found, part)}"
+            raise UsageError(msg) from None
+    if not callable(found):
+        msg = f"{name} is {type(found).__name__}, not a function"
+        raise UsageError(msg)
+    return found  # type: ignore[no-any-return]
+
+
+def items(path: str, column: str | None = None) -> list[Any]:
+    """Read the items of a file by its suffix: .json, .jsonl, .csv; else text, one item a line.
+
+    `-` is standard input, as text. Of a .csv with a header, `column` chooses one column, and without
+    it every row is a dict. Raises `UsageError` for a file that is missing, empty or not what it says.
+    """
+    text = _text(path)
+    suffix = Path(path).suffix.lower() if path != "-" else ""
+    if column is not None and suffix != ".csv":
+        msg = f"--column is for .csv files, and {path} is none"
+        raise UsageError(msg)
+    try:
+        found = {".json": _json, ".jsonl": _jsonl, ".csv": _csv}.get(suffix, str.splitlines)(text)
+    except ValueError as error:
+        msg = f"{path} is not what its suffix says: {error}"
+        raise UsageError(msg) from None
+    if suffix not in (".json", ".jsonl", ".csv"):
+        found = [line for line in found if line.strip()]
+    if not found:
+        msg = f"{path} has no items in it"
+        raise UsageError(msg)
+    if column is not None:
+        if column not in found[0]:
+            msg = f"{path} has no column {column!r}; it has {', '.join(map(str, found[0]))}"
+            raise UsageError(msg)
+        return [row[column] for row in found]
+    return found
+
+
+def _text(path: str) -> str:
+    """Return the text of a file, or of standard input."""
+    try:
+        if path == "-":
+            return sys.stdin.read()
+        return Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        msg = f"there is no file {path!r}"
+        raise UsageError(msg) from None
+    except UnicodeDecodeError as error:
+        msg = f"{path} is not text in UTF-8: {error}"
+        raise UsageError(msg) from None
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}"
+        raise UsageError(msg) from None
+
+
+def _json(text: str) -> list[Any]:
+    """Read a JSON array."""
+    found = json.loads(text)
+    if not isinstance(found, list):
+        msg = f"it holds a {type(found).__name__}, and a list of items is needed"
+        raise ValueError(msg)
+    return found
+
+
+def _jsonl(text: str) -> list[Any]:
+    """Read one JSON value a line."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                found.append(json.loads(line))
+            except ValueError as error:
+                msg = f"line {number}: {error}"
+                raise ValueError(msg) from None
+    return found
+
+
+def _csv(text: str) -> list[Any]:
+    """Read rows as dicts by the header."""
+    reader = csv.DictReader(text.splitlines(), strict=True)
+    try:
+        found = list(reader)
+    except csv.Error as error:
+        msg = f"line {reader.line_num}: {error}"
+        raise ValueError(msg) from None
+    for number, row in enumerate(found, 2):
+        if None in row or None in row.values():
+            msg = f"line {number} has not as many fields as the header"
+            raise ValueError(msg)
+    return found
+
+
+def _module(name: str) -> ModuleType:
+    """Import a module by its dotted name or its path."""
+    path = Path(name)
+    if path.suffix == ".py":
+        if not path.is_file():
+            msg = f"there is no file {name!r}"
+            raise UsageError(msg)
+        folder, name = str(path.resolve().parent), path.stem
+    else:
+        folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # the workers get sys.path, and so find it too
+    try:
+        if path.suffix == ".py" and _is_taken(name, path):
+            return _by_path(path)
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            msg = f"there is no module {name!r} here or on sys.path"
+            raise UsageError(msg) from None
+        msg = f"{name} cannot be imported: {error}"
+        raise UsageError(msg) from None
+    except Exception as error:
+        msg = f"{name} cannot be imported: {type(error).__name__}: {error}{_where(error, name)}"
+        raise UsageError(msg) from error
+
+
+def _is_taken(name: str, path: Path) -> bool:
+    """Say whether another module has the name of this file already."""
+    loaded = sys.modules.get(name)
+    return not name.isidentifier() or (
+        loaded is not None and getattr(loaded, "__file__", None) != str(path.resolve())
+    )
+
+
+def _by_path(path: Path) -> ModuleType:
+    """Load a file under a name of its own."""
+    name = f"outpace_file_{path.stem.replace('-', '_').replace('.', '_')}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _where(error: BaseException, name: str) -> str:
+    """Say which line of the user's own file an import stopped at."""
+    trace, line = error.__traceback__, None
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") == name:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f" (line {line})" if line else ""
+
+
+def _meant(module: object, name: str) -> str:
+    """Name what the user may have meant."""
+    import difflib  # noqa: PLC0415 - for a mistake only
+
+    close = difflib.get_close_matches(name, [n for n in dir(module) if not n.startswith("__")], 1)
+    return f"; did you mean {close[0]!r}?" if close else ""

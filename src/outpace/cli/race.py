@@ -1,0 +1,194 @@
+"""`outpace race`: the same work under every model, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from outpace.errors import UsageError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from outpace.experiments.catalogue import Experiment
+    from outpace.racing.result import Race
+
+EPILOG = """\
+examples:
+  outpace race pages                         download 160 pages from a server on this machine
+  outpace race pages --url https://example.org --url https://example.com --pages 40
+  outpace race sums                          sum the squares below 20 numbers
+  outpace race mymodule:fetch mymodule:afetch --items urls.txt
+  outpace race scripts/clean.py:clean --items rows.jsonl --models serial,processes
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command and its options."""
+    command = commands.add_parser(
+        "race",
+        help="run the same work under every model and say which to use",
+        description="Run the same items under every concurrency model, prove that the results are "
+        "the same, and say which model to use and why. The items run many times over.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(run=run)
+    command.add_argument(
+        "work",
+        nargs="+",
+        metavar="pages|sums|MODULE:FUNCTION",
+        help="an experiment, or one or more functions that do the same work (one plain, one "
+        "coroutine); MODULE is a dotted name or a path to a .py file",
+    )
+    work = command.add_argument_group("the work")
+    work.add_argument("--items", metavar="FILE", help="text, .jsonl, .json or .csv; - is stdin")
+    work.add_argument("--column", metavar="NAME", help="the column of a .csv")
+    work.add_argument(
+        "--setup",
+        action="append",
+        metavar="MODULE:NAME",
+        help="a context manager factory, opened once per lane and passed as second argument; once, "
+        "or once per function",
+    )
+    pages = command.add_argument_group("race pages")
+    pages.add_argument("--pages", type=positive, metavar="N", help="how many (160)")
+    pages.add_argument("--latency", type=seconds, metavar="S", help="of each page (0.1)")
+    pages.add_argument("--url", action="append", default=[], help="a real site instead")
+    pages.add_argument("--verbose", action="store_true", help="print each page as it is read")
+    sums = command.add_argument_group("race sums")
+    sums.add_argument("--numbers", type=positive, metavar="N", help="how many (20)")
+    sums.add_argument("--start", type=positive, metavar="N", help="the first (5000000)")
+    command.add_argument(
+        "--as-published", action="store_true", help="pages, sums: in the published setting"
+    )
+    shared = command.add_argument_group("the race")
+    shared.add_argument("--models", metavar="A,B", help="only these, and serial")
+    shared.add_argument("--workers", type=positive, metavar="N", help="for all models")
+    shared.add_argument("--in-flight", type=positive, metavar="N", help="for all models")
+    shared.add_argument("--repeat", type=positive, metavar="N", help="rounds (up to 3)")
+    shared.add_argument("--budget", type=seconds, metavar="S", help="seconds in all (300)")
+    shared.add_argument("--json", metavar="F", help="write the race to a .json file")
+    shared.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the race and print its table."""
+    from outpace import api  # noqa: PLC0415 - not for --help
+    from outpace.racing.result import check_save_path  # noqa: PLC0415
+    from outpace.report.progress import Line  # noqa: PLC0415
+    from outpace.report.table import race_table  # noqa: PLC0415
+
+    if options.json and check_save_path(options.json).suffix != ".json":
+        msg = f"--json writes a .json file, and {options.json!r} is none"
+        raise UsageError(msg)
+    line = Line(quiet=options.quiet or options.verbose)
+    try:
+        with _experiment(options) as experiment:
+            finished = api.race(
+                list(experiment.functions),
+                experiment.items,
+                models=options.models,
+                workers=options.workers,
+                in_flight=options.in_flight or experiment.in_flight,
+                repeat=options.repeat,
+                budget=options.budget,
+                setup=list(experiment.setup) if experiment.setup else None,
+                same=experiment.same,
+                progress=line,
+                name=experiment.name,
+            )
+    finally:
+        line.clear()
+    for entrant in finished.entrants:
+        entrant.published_s = experiment.published.get(entrant.model)
+    if options.json:
+        finished.save(options.json)
+    width = shutil.get_terminal_size((110, 24)).columns if sys.stdout.isatty() else 110
+    print(race_table(finished, width))
+    return exit_code(finished)
+
+
+def exit_code(race: Race) -> int:
+    """Return 1 when items failed or results differ, else 0."""
+    bad = any(e.results == "different" or e.failed or e.status == "failed" for e in race.entrants)
+    return 1 if bad else 0
+
+
+def positive(text: str) -> int:
+    """Read a whole number of at least 1."""
+    if not text.isdigit() or int(text) < 1:
+        msg = f"a whole number of at least 1 is needed, not {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds, not below 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        msg = f"a number of seconds is needed, not {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return value
+
+
+def _experiment(options: argparse.Namespace) -> AbstractContextManager[Experiment]:
+    """Return what is to be raced: an experiment, or the user's functions on the user's items."""
+    from outpace.experiments import catalogue  # noqa: PLC0415
+
+    name = options.work[0]
+    _refuse_strangers(options, name if name in ("pages", "sums") else "")
+    if name == "pages":
+        return catalogue.pages_experiment(
+            count=options.pages,
+            latency=options.latency,
+            urls=options.url,
+            as_published=options.as_published,
+            verbose=options.verbose,
+        )
+    if name == "sums":
+        return catalogue.sums_experiment(
+            count=options.numbers, start=options.start, as_published=options.as_published
+        )
+    from outpace.cli import load  # noqa: PLC0415
+
+    functions = [load.function(work) for work in options.work]
+    if options.items is None:
+        msg = f"say what to call {name} with: --items FILE (text, .jsonl, .json, .csv, or - for stdin)"
+        raise UsageError(msg)
+    setups = [load.function(setup) for setup in options.setup or []]
+    if len(setups) not in (0, 1, len(functions)):
+        msg = f"{len(functions)} functions and {len(setups)} setups: give one, or one a function"
+        raise UsageError(msg)
+    return nullcontext(
+        catalogue.Experiment(
+            name=options.work[0].rpartition(":")[2],
+            functions=functions,
+            items=load.items(options.items, options.column),
+            setup=(setups * len(functions))[: len(functions)] or None,
+        )
+    )
+
+
+def _refuse_strangers(options: argparse.Namespace, experiment: str) -> None:
+    """Refuse options that belong to other work, since ignoring them would mislead."""
+    belongs = {
+        "pages": ("pages", "latency", "url", "verbose", "as_published"),
+        "sums": ("numbers", "start", "as_published"),
+        "": ("items", "column", "setup"),
+    }
+    if experiment and len(options.work) > 1:
+        msg = f"{experiment} is raced alone, without {options.work[1]!r}"
+        raise UsageError(msg)
+    for names in belongs.values():
+        for name in names:
+            if getattr(options, name) and name not in belongs[experiment]:
+                what = experiment or "your own functions"
+                msg = f"--{name.replace('_', '-')} does not go with {what}"
+                raise UsageError(msg)

@@ -1,0 +1,134 @@
+"""What to use, and why, in words: from the figures of a finished race. Pure.
+
+The fastest for this job counts start-up. Among those that cannot be told apart from it, the simplest
+wins, and serial is the simplest of all: where concurrency gains little, it is not worth it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from outpace.racing.plan import Profile
+from outpace.racing.result import Entrant, Recommendation
+from outpace.racing.stats import Spread, distinguishable
+
+WORTH = 1.2  # times faster than serial, below which the code had better stay simple
+WORTH_S = 0.05  # seconds saved, below which nobody will notice
+
+
+def recommend(entrants: Sequence[Entrant], profile: Profile, cpus: int) -> Recommendation:
+    """Choose among the entrants (the simplest first) and give the reasons."""
+    serial = entrants[0]
+    sound = [e for e in entrants if e.status == "ran" and e.results != "different"]
+    if not sound or serial.makespan_s is None:
+        return Recommendation("serial", ("nothing else gave the same results",))
+    best = min(sound, key=_total)
+    simplest = next(e for e in sound if e is best or not _apart(e, best))
+    if simplest is serial or not _is_worth_it(serial, simplest):
+        return Recommendation("serial", tuple(_why_serial(serial, best)))
+    reasons = [_won(simplest, serial)]
+    reasons += _same_as(simplest, sound, best)
+    reasons += _why_others(entrants, simplest, serial, profile, cpus)
+    return Recommendation(simplest.model, tuple(reasons))
+
+
+def _total(entrant: Entrant) -> float:
+    """Return start-up and makespan together."""
+    return entrant.total_s if entrant.total_s is not None else float("inf")
+
+
+def _apart(a: Entrant, b: Entrant) -> bool:
+    """Say whether two entrants' totals can be told apart."""
+    return distinguishable(_with_startup(a), _with_startup(b))
+
+
+def _with_startup(entrant: Entrant) -> Spread:
+    """Return the spread of start-up and makespan together."""
+    spread, startup = entrant.makespan_s, entrant.startup_s or 0.0
+    assert spread is not None
+    return Spread(
+        spread.median + startup, spread.min + startup, spread.max + startup, spread.trials
+    )
+
+
+def _is_worth_it(serial: Entrant, best: Entrant) -> bool:
+    """Say whether the gain over serial is one that a person would want."""
+    gain = _total(serial) / _total(best)
+    return gain >= WORTH and _total(serial) - _total(best) >= WORTH_S
+
+
+def _why_serial(serial: Entrant, best: Entrant) -> list[str]:
+    """Say why the loop had better stay as it is."""
+    if best is serial:
+        return [f"leave it as it is: no model was faster than the {seconds(_total(serial))} it takes"]
+    saved = _total(serial) - _total(best)
+    return [
+        f"leave it as it is: {best.model} would save {seconds(max(0.0, saved))} of "
+        f"{seconds(_total(serial))}, start-up included, which is not worth it"
+    ]
+
+
+def _won(chosen: Entrant, serial: Entrant) -> str:
+    """Say by how much the chosen model is faster."""
+    startup = f", {seconds(chosen.startup_s)} start-up included" if chosen.startup_s else ""
+    about = "about " if serial.status == "stopped" else ""
+    return (
+        f"it took {seconds(_total(chosen))}{startup}, where serial took {about}"
+        f"{seconds(_total(serial))} (x{_total(serial) / _total(chosen):.3g})"
+    )
+
+
+def _same_as(chosen: Entrant, sound: Sequence[Entrant], best: Entrant) -> list[str]:
+    """Name the models that cannot be told apart from the chosen one."""
+    alike = [e.model for e in sound if e is not chosen and not _apart(e, best)]
+    if not alike:
+        return []
+    verb = "is" if len(alike) == 1 else "are"
+    return [f"{listed(alike)} {verb} not distinguishable from it, and less simple"]
+
+
+def _why_others(
+    entrants: Sequence[Entrant], chosen: Entrant, serial: Entrant, profile: Profile, cpus: int
+) -> list[str]:
+    """Say what the work is, and why that suits the one and not the others."""
+    reasons = []
+    slow = [
+        e.model
+        for e in entrants
+        if e.model in ("threads", "asyncio")
+        and e.speedup is not None
+        and e.speedup < WORTH
+        and e is not chosen
+    ]
+    each = f"an item takes {seconds(profile.wall_s)}"
+    if profile.is_waiting:
+        reasons.append(f"{each}, {profile.waits:.0%} of it waiting, and waits can overlap")
+    elif slow:
+        verb = "is" if len(slow) == 1 else "are"
+        reasons.append(
+            f"{each}, {1 - profile.waits:.0%} of it computing, and {listed(slow)} {verb} no faster, "
+            "since only one thread at a time may run Python (the GIL)"
+        )
+    else:
+        reasons.append(f"{each}, {1 - profile.waits:.0%} of it computing, on {cpus} CPUs")
+    different = [e.model for e in entrants if e.results == "different"]
+    if different:
+        reasons.append(f"{listed(different)} gave different results")
+    return reasons
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names as a person does."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def seconds(value: float | None) -> str:
+    """Write a duration the way a person says it."""
+    if value is None:
+        return "-"
+    if value >= 100:
+        return f"{value:.0f} s"
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value / 1e-9:.0f} ns"

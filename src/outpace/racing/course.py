@@ -1,0 +1,376 @@
+"""Run a race: every entrant over the same items, interleaved over rounds, and put it together.
+
+Serial goes first: its results are what the others are compared with, and its times say what the work
+is like. Then round after round, every entrant once a round, never all trials of one and then the
+next; so whatever else the machine does in a minute hits all of them.
+"""
+
+from __future__ import annotations
+
+import operator
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from outpace.errors import (
+    ModelUnavailableError,
+    OutpaceError,
+    SetupError,
+    TransferError,
+    UsageError,
+    WorkerStartError,
+)
+from outpace.flow.job import Job, check_positive, make_job
+from outpace.machine import usable_cpus
+from outpace.models import Model, Opening, find, names, opening
+from outpace.racing import plan
+from outpace.racing.advise import recommend
+from outpace.racing.machine import Controls, facts, measure_controls
+from outpace.racing.result import Entrant, Race
+from outpace.racing.stats import Spread
+from outpace.racing.trial import Trial, is_failure, run_trial
+from outpace.racing.verify import Same, agree, first_difference
+
+Progress = Callable[[str], None]
+
+clock = time.perf_counter
+
+
+@dataclass(slots=True)
+class Runner:
+    """Be an entrant while the race is on."""
+
+    model: Model
+    job: Job
+    entrant: Entrant
+    opening: Opening | None = None
+    trials: list[Trial] = field(default_factory=list)
+    last_s: float = 0.0
+
+    @property
+    def is_out(self) -> bool:
+        """Say whether it runs no more."""
+        return self.entrant.status != "ran"
+
+
+class Course:
+    """Be a race that is being run."""
+
+    def __init__(
+        self,
+        functions: Any,
+        items: Iterable[Any],
+        *,
+        models: Sequence[str] | None,
+        workers: int | None,
+        in_flight: int | Mapping[str, int] | None,
+        repeat: int | None,
+        budget: float | None,
+        setup: Any,
+        same: Same,
+        progress: Progress | None,
+    ) -> None:
+        """Check what was asked, before any work."""
+        by_model = in_flight if isinstance(in_flight, Mapping) else {}
+        for name, value in (
+            ("workers", workers),
+            ("repeat", repeat),
+            *((f"in_flight[{model!r}]", number) for model, number in by_model.items()),
+            ("in_flight", None if isinstance(in_flight, Mapping) else in_flight),
+        ):
+            check_positive(name, value)
+        if budget is not None and budget <= 0:
+            msg = f"budget is in seconds and more than 0, not {budget}"
+            raise UsageError(msg)
+        make_job(_first(functions), items, setup=_first(setup))  # says what is wrong with them
+        self.items = list(items)
+        if not self.items:
+            msg = "there are no items to race with"
+            raise UsageError(msg)
+        self.workers, self.in_flight, self.repeat = workers, in_flight, repeat
+        self.budget_s = budget or plan.BUDGET
+        self.same, self.progress = same, progress or (lambda _: None)
+        self.jobs = _jobs(functions, setup, self.items)
+        self.runners = [self._runner(name) for name in _with_serial_first(models)]
+        self.began = clock()
+
+    def run(self) -> list[Runner]:
+        """Run all rounds."""
+        serial = self.runners[0]
+        self._trial(serial, 1)
+        for runner in self.runners[1:]:
+            self._settle(runner)
+        number = 1
+        while waiting := [r for r in self.runners if self._runs_in(r, number)]:
+            for runner in waiting if number % 2 else reversed(waiting):
+                if self._runs_in(runner, number):
+                    self._trial(runner, number)
+            number += 1
+        return self.runners
+
+    @property
+    def elapsed_s(self) -> float:
+        """Say how long the race has taken."""
+        return clock() - self.began
+
+    def profile(self) -> plan.Profile:
+        """Return what serial has shown of the work."""
+        first = self.runners[0].trials[0]
+        return plan.Profile(first.item_wall_s, first.item_cpu_s)
+
+    def _runner(self, name: str) -> Runner:
+        """Enter a model, with the function that it runs natively if there is one."""
+        model = find(name)
+        job = next(
+            (job for job in self.jobs if job.call.is_async == model.driver.native_async),
+            self.jobs[0],
+        )
+        entrant = Entrant(name, getattr(job.call.fn, "__qualname__", repr(job.call.fn)))
+        if (reason := model.unavailable()) is not None:
+            entrant.status, entrant.reason = "not-eligible", reason
+        runner = Runner(model, job, entrant)
+        if model.name == "serial":
+            runner.opening = opening("serial")
+            entrant.workers = entrant.in_flight = 1
+        return runner
+
+    def _settle(self, runner: Runner) -> None:
+        """Choose an entrant's setting, now that the work is known."""
+        if runner.is_out:
+            return
+        driver = runner.model.driver
+        kind = plan.Kind(runner.model.host is not None, driver.overlaps, driver.native_async)
+        by_model = isinstance(self.in_flight, Mapping)
+        chosen = plan.setting(
+            kind,
+            self.profile(),
+            cpus=usable_cpus(),
+            items=len(self.items),
+            workers=self.workers,
+            in_flight=self.in_flight.get(runner.model.name)
+            if isinstance(self.in_flight, Mapping)
+            else self.in_flight,
+            meant_for_it=by_model,
+        )
+        try:
+            runner.opening = opening(runner.model.name, chosen.workers, chosen.in_flight)
+        except ModelUnavailableError as error:
+            runner.entrant.status, runner.entrant.reason = "not-eligible", str(error)
+            return
+        runner.entrant.workers = runner.opening.workers
+        runner.entrant.in_flight = runner.opening.slots
+
+    def _runs_in(self, runner: Runner, number: int) -> bool:
+        """Say whether an entrant takes part in a round."""
+        if runner.is_out or len(runner.trials) >= number:
+            return False
+        if not runner.trials:
+            return self.elapsed_s < self.budget_s or self._out_of_time(runner)
+        return plan.again(
+            trials=len(runner.trials),
+            asked=self.repeat,
+            last_s=runner.last_s,
+            elapsed_s=self.elapsed_s,
+            budget_s=self.budget_s,
+            stopped=runner.trials[-1].stopped,
+        )
+
+    def _out_of_time(self, runner: Runner) -> bool:
+        """Note that an entrant never got to run."""
+        runner.entrant.status = "stopped"
+        runner.entrant.reason = f"the budget of {self.budget_s:g} s was spent before its turn"
+        return False
+
+    def _trial(self, runner: Runner, number: int) -> None:
+        """Run one trial of an entrant, and note what keeps it from running."""
+        serial = self.runners[0]
+        serial_s = serial.trials[0].makespan_s if serial.trials else None
+        allowed = plan.allowed_s(serial_s, self.budget_s - self.elapsed_s)
+        name, total = runner.model.name, len(self.items)
+        assert runner.opening is not None
+        before = clock()
+        try:
+            trial = run_trial(
+                runner.job,
+                runner.opening,
+                max(0.001, allowed),
+                lambda done: self.progress(f"round {number}  {name}  {done}/{total}"),
+            )
+        except (TransferError, WorkerStartError) as error:
+            if runner is serial:
+                raise
+            runner.entrant.status, runner.entrant.reason = "not-eligible", str(error)
+            return
+        except (SetupError, OutpaceError, OSError) as error:
+            if runner is serial:
+                raise
+            runner.entrant.status, runner.entrant.reason = "failed", str(error)
+            return
+        runner.last_s = clock() - before
+        runner.trials.append(trial)
+
+
+def race(
+    functions: Any,
+    items: Iterable[Any],
+    *,
+    models: Sequence[str] | None = None,
+    workers: int | None = None,
+    in_flight: int | Mapping[str, int] | None = None,
+    repeat: int | None = None,
+    budget: float | None = None,
+    setup: Any = None,
+    same: Same = operator.eq,
+    progress: Progress | None = None,
+    name: str | None = None,
+    show: Callable[[Race], str] = repr,
+) -> Race:
+    """Race the models over the items; `outpace.race` has the description."""
+    course = Course(
+        functions,
+        items,
+        models=models,
+        workers=workers,
+        in_flight=in_flight,
+        repeat=repeat,
+        budget=budget,
+        setup=setup,
+        same=same,
+        progress=progress,
+    )
+    course.progress("controls")
+    controls = measure_controls()
+    course.began = clock()
+    return finish(course, course.run(), controls, name, show)
+
+
+def finish(
+    course: Course,
+    runners: Sequence[Runner],
+    controls: Controls,
+    name: str | None,
+    show: Callable[[Race], str],
+) -> Race:
+    """Sum the trials up, compare the results, and recommend."""
+    serial = runners[0]
+    items = len(course.items)
+    for runner in runners:
+        if runner.trials:
+            _sum_up(runner, items)
+    for runner in runners:
+        _judge(runner, serial, course)
+    profile = course.profile()
+    race = Race(
+        machine=facts() | {"controls": controls.as_json()},
+        job={
+            "name": name or serial.entrant.function,
+            "items": items,
+            "item_wall_s": profile.wall_s,
+            "item_cpu_s": profile.cpu_s,
+            "waits": profile.waits,
+        },
+        entrants=[runner.entrant for runner in runners],
+        recommendation=recommend([r.entrant for r in runners], profile, usable_cpus()),
+        show=show,
+    )
+    race.notes.append(str(controls))
+    failed = serial.entrant.failed
+    if failed:
+        race.notes.append(f"{failed} of {items} items failed, with serial as with the others")
+    return race
+
+
+def _sum_up(runner: Runner, items: int) -> None:
+    """Turn an entrant's trials into its figures."""
+    entrant, trials = runner.entrant, runner.trials
+    done = len(trials[-1].results)
+    entrant.done = max(len(trial.results) for trial in trials)
+    entrant.failed = sum(map(is_failure, trials[0].results))
+    whole = [trial for trial in trials if not trial.stopped]
+    entrant.startup_s = Spread.of([t.startup_s for t in trials]).median
+    entrant.cpu_s = Spread.of([t.cpu_s for t in whole or trials]).median
+    entrant.peak_rss_bytes = max(t.peak_bytes for t in trials)
+    if whole:
+        entrant.makespan_s = Spread.of([t.makespan_s for t in whole])
+        entrant.throughput = items / entrant.makespan_s.median
+        return
+    entrant.status = "stopped"
+    ran = trials[-1].makespan_s
+    if not done:
+        entrant.reason = f"stopped after {ran:.3g} s, before any item had ended"
+        return
+    guess = ran * items / done
+    entrant.makespan_s = Spread(guess, guess, guess, 0)
+    entrant.throughput = done / ran
+    entrant.reason = (
+        f"stopped after {ran:.3g} s with {done} of {items} items done; "
+        f"all would have taken about {guess:.3g} s"
+    )
+
+
+def _judge(runner: Runner, serial: Runner, course: Course) -> None:
+    """Compare an entrant's results and time with serial's."""
+    entrant, reference = runner.entrant, serial.entrant
+    if not runner.trials:
+        return
+    if entrant.makespan_s is not None and reference.makespan_s is not None:
+        entrant.speedup = reference.makespan_s.median / entrant.makespan_s.median
+    if not any(trial.results for trial in runner.trials):
+        return
+    first = serial.trials[0].results
+    for trial in runner.trials:
+        index = first_difference(first, trial.results, course.same)
+        if index is None:
+            entrant.results = "same"
+            continue
+        again = _once_more(serial, course.items[index])
+        if runner is serial or not agree(first[index], again, course.same):
+            entrant.results = "not-repeatable"
+            entrant.reason = f"item {index} gives another result each time, with serial too"
+        else:
+            entrant.results = "different"
+            entrant.reason = f"item {index} gave another result than with serial"
+        return
+
+
+def _once_more(serial: Runner, item: object) -> Any:
+    """Run one item again, to see whether it is the work that is not repeatable."""
+    job = make_job(serial.job.call.fn, [item], setup=serial.job.call.setup, on_error="return")
+    return run_trial(job, opening("serial"), plan.BUDGET).results[0]
+
+
+def _jobs(functions: Any, setup: Any, items: list[Any]) -> list[Job]:
+    """Pair functions with their setups; check each."""
+    fns = list(functions) if isinstance(functions, list | tuple) else [functions]
+    setups = list(setup) if isinstance(setup, list | tuple) else [setup] * len(fns)
+    if len(setups) != len(fns):
+        msg = f"{len(fns)} functions and {len(setups)} setups: give one setup, or one a function"
+        raise UsageError(msg)
+    jobs = [
+        make_job(fn, items, setup=each, on_error="return")
+        for fn, each in zip(fns, setups, strict=True)
+    ]
+    return sorted(jobs, key=lambda job: job.call.is_async)  # a plain one is the reference
+
+
+def _with_serial_first(models: Sequence[str] | None) -> list[str]:
+    """Return the models to race: all of them, or those asked for, and always serial."""
+    if models is None:
+        return names()
+    if isinstance(models, str):
+        models = [name.strip() for name in models.split(",")]
+    chosen = list(dict.fromkeys(models))
+    for name in chosen:
+        find(name)
+    return ["serial", *(name for name in chosen if name != "serial")]
+
+
+def _first(value: Any) -> Any:
+    """Return the first of several, or the one there is."""
+    if isinstance(value, list | tuple):
+        if not value:
+            msg = "give at least one function to race"
+            raise UsageError(msg)
+        return value[0]
+    return value

@@ -1,0 +1,120 @@
+"""Which setting each model runs at, how often, and when one is stopped. Pure.
+
+Each model gets the setting that a good user would choose for it, which depends on the work: serial
+runs first, and the share of its time that an item waits tells. Waiting work wants many at once, as
+many as keep one core busy; computing work wants as many as there are cores.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+WAITING = 0.5  # work that is off the CPU for this share of its time is called waiting
+THREADS = (8, 64)  # the fewest and most threads for waiting work; more cost memory and switches
+TASKS = (8, 256)  # the same for tasks of an event loop
+PROCESSES = 8  # processes for waiting work on a small machine: each costs 10 to 50 MB
+ROUNDS = 3  # measured passes of each entrant, where time allows
+SOFT = 25.0  # seconds: another round is begun only if it should end before this
+BUDGET = 300.0  # seconds that a race may take in all when nobody says
+FIRST_SHARE = 0.6  # of the budget, for serial alone
+HOPELESS = 2.0  # times serial: an entrant that takes longer cannot be the answer
+HOPELESS_S = 1.0  # seconds that any entrant may take beyond that
+
+
+@dataclass(slots=True, frozen=True)
+class Profile:
+    """Be what serial has shown of an item: seconds of wall and of CPU."""
+
+    wall_s: float
+    cpu_s: float
+
+    @property
+    def waits(self) -> float:
+        """Say which share of its time an item waits."""
+        return 1 - min(1.0, self.cpu_s / self.wall_s) if self.wall_s > 0 else 0.0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Say whether this is waiting work."""
+        return self.waits >= WAITING
+
+
+@dataclass(slots=True, frozen=True)
+class Setting:
+    """Be what is asked of a model: workers and items at once, None where it has no choice."""
+
+    workers: int | None
+    in_flight: int | None
+
+
+@dataclass(slots=True, frozen=True)
+class Kind:
+    """Be what a plan needs to know of a model."""
+
+    hosted: bool
+    overlaps: bool
+    native_async: bool
+
+
+def setting(
+    kind: Kind,
+    profile: Profile,
+    *,
+    cpus: int,
+    items: int,
+    workers: int | None = None,
+    in_flight: int | None = None,
+    meant_for_it: bool = False,
+) -> Setting:
+    """Choose the setting of a model for this work; `workers` and `in_flight` are the user's wish.
+
+    A number `meant_for_it` is for this model alone, so plain processes become as many; one for all
+    models is an upper bound, since nobody wants 160 processes beside 160 tasks.
+    """
+    if not kind.hosted and not kind.overlaps:
+        return Setting(None, None)
+    many = _many(kind, profile, items, cpus)
+    if not kind.hosted:
+        return Setting(None, in_flight or (workers if not kind.native_async else None) or many)
+    if not kind.overlaps:
+        processes = min(items, max(cpus, PROCESSES)) if profile.is_waiting else cpus
+        if meant_for_it and in_flight:
+            processes = in_flight
+        return Setting(workers or processes, in_flight)
+    return Setting(workers or cpus, in_flight or max(many, workers or cpus))
+
+
+def _many(kind: Kind, profile: Profile, items: int, cpus: int) -> int:
+    """Say how many items at once suit the work."""
+    if not profile.is_waiting:
+        return cpus
+    least, most = TASKS if kind.native_async else THREADS
+    if kind.native_async:
+        return max(1, min(items, most))  # an idle task costs next to nothing
+    fill = math.ceil(profile.wall_s / max(profile.cpu_s, 1e-6))  # so many keep one core busy
+    return max(1, min(items, max(least, min(fill, most))))
+
+
+def allowed_s(serial_s: float | None, left_s: float) -> float:
+    """Say how long an entrant may run, given serial's time and what is left of the budget."""
+    if serial_s is None:
+        return left_s * FIRST_SHARE
+    return min(left_s, serial_s * HOPELESS + HOPELESS_S)
+
+
+def again(
+    *,
+    trials: int,
+    asked: int | None,
+    last_s: float,
+    elapsed_s: float,
+    budget_s: float,
+    stopped: bool,
+) -> bool:
+    """Say whether an entrant runs once more."""
+    if stopped or elapsed_s + last_s > budget_s:
+        return False
+    if asked is not None:
+        return trials < asked
+    return trials < ROUNDS and elapsed_s + last_s <= SOFT

@@ -1,0 +1,88 @@
+"""One measured pass of an entrant: the same items through one model, timed from outside.
+
+Start-up ends when the workers are ready; the makespan runs from then to the last outcome. CPU is this
+process's and every worker's; memory is the sum of each process's own peak, as the system accounts
+it, so nothing is sampled and nothing runs beside the measured work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from outpace.flow.data import Failure
+from outpace.flow.job import Job
+from outpace.flow.run import Flow, releases
+from outpace.hosts._usage import peak_bytes
+from outpace.models import Opening
+
+clock = time.perf_counter
+
+
+@dataclass(slots=True)
+class Trial:
+    """Be what one pass has shown. Seconds and bytes; `results` has a value or a `Failure` an item."""
+
+    startup_s: float
+    makespan_s: float
+    cpu_s: float
+    peak_bytes: int
+    item_wall_s: float
+    item_cpu_s: float
+    stopped: bool
+    results: list[Any] = field(repr=False)
+
+
+def run_trial(
+    job: Job, opening: Opening, allowed_s: float, progress: Any = lambda _done: None
+) -> Trial:
+    """Carry the job out under one model; stop it when it has taken longer than it is allowed."""
+    flow = Flow(job, opening)
+    gc.collect()  # so that nobody pays for the garbage of the entrant before
+    _forget_peak()
+    cpu_before = time.process_time()
+    results: list[Any] = []
+    walls: list[float] = []
+    cpus: list[float] = []
+    timer = threading.Timer(allowed_s, flow.abandon)
+    timer.daemon = True
+    timer.start()
+    try:
+        with contextlib.closing(releases(flow)) as released:
+            for settled, positions in released:
+                report = settled.report
+                values, failures = report.values, report.failures
+                results += [failures.get(p) or values[p] for p in positions]
+                walls.append(sum(report.ended[p] - report.started[p] for p in positions))
+                cpus.append(report.cpu_s * len(positions) / len(report))
+                progress(len(results))
+    finally:
+        timer.cancel()
+        timer.join()
+    done = max(1, len(results))
+    return Trial(
+        startup_s=flow.startup_s,
+        makespan_s=flow.latest - flow.began,
+        cpu_s=time.process_time() - cpu_before + flow.usage.cpu_s,
+        peak_bytes=peak_bytes() + flow.usage.peak_bytes,
+        item_wall_s=sum(walls) / done,
+        item_cpu_s=sum(cpus) / done,
+        stopped=flow.abandoned,
+        results=results,
+    )
+
+
+def is_failure(result: object) -> bool:
+    """Say whether a result of a trial is a failure rather than a value."""
+    return isinstance(result, Failure)
+
+
+def _forget_peak() -> None:
+    """Let the system's account of this process's peak memory begin anew, where it can (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")

@@ -1,0 +1,55 @@
+"""Whether two entrants gave the same results, item by item.
+
+`same` is the user's, by default `==`. What `==` cannot say (arrays answer with an array, NaN is not
+itself) is settled by comparing pickles, but only when the user has not said what same means.
+"""
+
+from __future__ import annotations
+
+import operator
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from outpace.flow.data import Failure
+
+Same = Callable[[Any, Any], Any]
+
+
+def first_difference(
+    reference: Sequence[Any], results: Sequence[Any], same: Same
+) -> int | None:
+    """Return the first item whose results differ, None when all that both have agree."""
+    for index, (a, b) in enumerate(zip(reference, results, strict=False)):
+        if not agree(a, b, same):
+            return index
+    return None
+
+
+def agree(a: object, b: object, same: Same) -> bool:
+    """Say whether two results are the same: equal values, or failures of a kind with equal text."""
+    if isinstance(a, Failure) or isinstance(b, Failure):
+        return (
+            isinstance(a, Failure)
+            and isinstance(b, Failure)
+            and type(a.error).__name__ == type(b.error).__name__
+            and str(a.error) == str(b.error)
+        )
+    try:
+        verdict = same(a, b)
+        if same is not operator.eq:
+            return bool(verdict)
+        if isinstance(verdict, bool):
+            return verdict or _same_pickle(a, b)
+    except Exception:  # any type's == can raise; then the pickles decide
+        if same is not operator.eq:
+            raise
+    return _same_pickle(a, b)
+
+
+def _same_pickle(a: object, b: object) -> bool:
+    """Say whether two values pickle alike."""
+    try:
+        return pickle.dumps(a) == pickle.dumps(b)
+    except Exception:  # noqa: BLE001 - what cannot be pickled cannot be compared so
+        return False
