@@ -1,14 +1,18 @@
 """n items on one event loop: for coroutine functions that wait.
 
-The lanes are n long-lived tasks that take items from one queue, not a task per item: starting a task
-costs more than the whole budget of a short item (asyncio.gather: 9.5 us an item). Each item still has
-a context of its own, because the lane drives the item's coroutine by hand in a copy of the caller's
-context (`_drive`); that driver is also where the steps of an item can be timed.
+The lanes are n long-lived tasks that take items from one queue, not a task per item: starting a
+task costs more than the whole budget of a short item (asyncio.gather: 9.5 us an item). Each item
+still has a context of its own, because the lane drives the item's coroutine by hand in a copy of
+the caller's context (`_row`, `_drive`); that driver is also where the steps of an item can be timed.
+
+An item that never waits needs no task and no loop: a lane carries out such items in a row, with
+one clock reading each, and reports the row as a range. Only an item that waits is awaited; the lane
+then wakes another one to go on with the queue.
 
 The loop runs only while somebody waits in `reports`, except when it is the caller's own (`on_loop`,
 for `amap`): then the lanes are tasks of that loop and `areports` is awaited.
 
-Guarantees: a plain function is allowed (it blocks the loop); a lane that never waits still lets the
+Guarantees: a plain function is allowed (it blocks the loop); items that never wait still let the
 loop breathe every `BREATH` seconds. Tested by `tests/drivers/test_asyncio.py`.
 """
 
@@ -20,15 +24,17 @@ import time
 import types
 from array import array
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from outpace.drivers._lane import close_loop, enter, failed, setup_failed
+from outpace.drivers._lane import close_loop, enter, failed, sequential, setup_failed
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.protocol import Call, Usage
 
 BREATH = 0.005  # seconds after which a lane that never waits lets the others run
 LINGER = 0.002  # seconds that a finished item may wait for company while there is more to do
+ROW = 64  # items that never waited, one after another, are a report of their own from this many
 
 clock = time.perf_counter
 
@@ -83,8 +89,9 @@ class AsyncioWorkers:
         self._closed = False
         self._tasks: list[asyncio.Task[None]] = []
         # The mutable state of the work: what waits, which lanes do, and what has ended.
-        self._queue: deque[tuple[int, Any]] = deque()
+        self._queue: deque[_Line] = deque()
         self._idle: list[asyncio.Future[None]] = []
+        self._looking = 0  # lanes that are about to look at the queue, or do
         self._ended = _Columns()
         self._signal: Callable[[], object] = lambda: None  # ends the current `reports`
         self._signalled = False
@@ -104,12 +111,10 @@ class AsyncioWorkers:
         ]
 
     def start(self, chunk: Chunk) -> None:
-        """Put items in line, and wake as many idle lanes."""
-        self._queue.extend(zip(chunk.indexes, chunk.items, strict=True))
-        for _ in range(min(len(chunk), len(self._idle))):
-            lane = self._idle.pop()
-            if not lane.done():
-                lane.set_result(None)
+        """Put items in line, and see to it that a lane looks at them."""
+        if chunk.items:
+            self._queue.append(_Line(chunk.first, chunk.first + len(chunk), iter(chunk.items)))
+            self._wake_lane()
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """Run the loop until something ended or time is up."""
@@ -167,7 +172,7 @@ class AsyncioWorkers:
             return ()
         ended, self._ended = self._ended, _Columns()
         before, self._cpu = self._cpu, time.thread_time()
-        return (ended.report(self._cpu - before),)
+        return ended.reports(self._cpu - before)
 
     def _end_reports(self) -> None:
         """End the current `reports`, once the other callbacks of this turn have run."""
@@ -182,80 +187,152 @@ class AsyncioWorkers:
             else:
                 self._loop.call_soon(self._end_reports)
 
-    async def _lane(self) -> None:
-        """Take items until cancelled."""
-        queue = self._queue
-        while True:
-            while queue:
-                await self._carry_some()
-                await asyncio.sleep(0)
-            idle = self._loop.create_future()
-            self._idle.append(idle)
-            await idle
+    def _wake_lane(self) -> None:
+        """Have one idle lane look at the queue, unless another does.
 
-    async def _carry_some(self) -> None:
-        """Carry out items one after another, for about one breath if none of them waits."""
-        queue, fn, args, context = self._queue, self._call.fn, self._args, self._call.context
-        now = clock()
-        until = now + BREATH
-        while queue and now < until:
-            index, item = queue.popleft()
-            started = now
-            try:
-                own = context.copy()
-                value = own.run(fn, item, *args)
-                if hasattr(value, "__await__"):
-                    if type(value) is not types.CoroutineType:
-                        value = _await(value)
-                    value = await _drive(value, own.run)
-            except asyncio.CancelledError as error:
-                if self._closed:
-                    raise
-                now = clock()
-                self._ended.fail(index, Failure(error), started, now)
-            except BaseException as error:  # noqa: BLE001 - any end of an item is its outcome
-                now = clock()
-                self._ended.fail(index, failed(error), started, now)
+        One at a time, each waking the next when its item waits: lanes that never wait would only
+        take turns, and keep what else is on the loop waiting for as many breaths as they are.
+        """
+        while self._idle and not self._looking:
+            lane = self._idle.pop()
+            if not lane.done():
+                lane.set_result(None)
+                self._looking += 1
+
+    async def _lane(self) -> None:
+        """Carry out items until it is over."""
+        self._looking += 1
+        while not self._closed:
+            if not self._queue:
+                idle = self._loop.create_future()
+                self._idle.append(idle)
+                self._looking -= 1
+                await idle
+            elif (waiting := self._row()) is None:
+                await asyncio.sleep(0)
             else:
-                now = clock()
-                self._ended.done(index, value, started, now)
-            if not self._signalled:
-                self._announce()
+                self._looking -= 1
+                if self._queue:
+                    self._wake_lane()
+                await self._finish(waiting)
+                self._looking += 1
+
+    def _row(self) -> _Waiting | None:
+        """Carry out items one after another, for about one breath; return the first that waits."""
+        line, fn, args, copy = self._queue[0], self._call.fn, self._args, self._call.context.copy
+        values: list[Any] = []
+        failures: dict[int, Failure] = {}
+        first, waiting, now = line.next, None, clock()
+        edges, until = [now], now + BREATH
+        for item in line.items:
+            run = copy().run
+            try:
+                value = run(fn, item, *args) if args else run(fn, item)
+                if hasattr(value, "__await__"):
+                    coroutine = value if type(value) is types.CoroutineType else _await(value)
+                    try:
+                        waits_for = run(coroutine.send, None)
+                    except StopIteration as stop:
+                        value = stop.value
+                    else:
+                        waiting = (first + len(values), now, coroutine, run, waits_for)
+                        break
+            except BaseException as error:  # noqa: BLE001 - any end of an item is its outcome
+                failures[len(values)] = failed(error)
+                value = None
+            values.append(value)
+            now = clock()
+            edges.append(now)
+            if now > until:
+                break
+        line.next = first + len(values) + (waiting is not None)
+        if line.next == line.stop:
+            self._queue.popleft()
+        if values:
+            self._ended.row(first, values, failures, edges)
+            self._announce()
+        return waiting
+
+    async def _finish(self, waiting: _Waiting) -> None:
+        """Await an item that has begun to wait, to its end."""
+        index, started, coroutine, run, waits_for = waiting
+        value = failure = None
+        try:
+            value = await _drive(coroutine, run, waits_for)
+        except asyncio.CancelledError as error:
+            if self._closed:
+                raise
+            failure = Failure(error)
+        except BaseException as error:  # noqa: BLE001 - any end of an item is its outcome
+            failure = failed(error)
+        self._ended.one(index, value, failure, started, clock())
+        self._announce()
+
+
+@dataclass(slots=True)
+class _Line:
+    """Be a chunk that lanes take items from: all share the iterator, and the index of the next."""
+
+    next: int
+    stop: int
+    items: Iterator[Any]
+
+
+# An item that has begun and now waits: its index, when it started, its coroutine, what runs a step
+# in its context, and what it waits for. A tuple, because making one costs a tenth of an object.
+_Waiting = tuple[int, float, Coroutine[Any, Any, Any], Callable[..., Any], Any]
 
 
 class _Columns:
-    """Be the columns of a report while they grow."""
+    """Be the columns of the next reports while they grow."""
 
-    __slots__ = ("done_at", "failures", "indexes", "started", "values")
+    __slots__ = ("ended", "failures", "indexes", "rows", "started", "values")
 
     def __init__(self) -> None:
         """Be empty."""
+        self.rows: list[Report] = []
         self.indexes: list[int] = []
         self.values: list[Any] = []
         self.started: list[float] = []
-        self.done_at: list[float] = []
+        self.ended: list[float] = []
         self.failures: dict[int, Failure] = {}
 
     def __bool__(self) -> bool:
         """Say whether anything has ended."""
-        return bool(self.indexes)
+        return bool(self.indexes or self.rows)
 
-    def done(self, index: int, value: object, started: float, ended: float) -> None:
-        """Add an item that returned."""
+    def row(
+        self, first: int, values: list[Any], failures: dict[int, Failure], edges: list[float]
+    ) -> None:
+        """Add items that ran one after another: each started when the last one ended."""
+        if len(values) >= ROW:
+            self.rows.append(sequential(first, values, failures, edges))
+            return
+        for position, value in enumerate(values):
+            times = edges[position], edges[position + 1]
+            self.one(first + position, value, failures.get(position), *times)
+
+    def one(
+        self, index: int, value: object, failure: Failure | None, started: float, ended: float
+    ) -> None:
+        """Add an item."""
+        if failure is not None:
+            self.failures[len(self.indexes)] = failure
         self.indexes.append(index)
         self.values.append(value)
         self.started.append(started)
-        self.done_at.append(ended)
+        self.ended.append(ended)
 
-    def fail(self, index: int, failure: Failure, started: float, ended: float) -> None:
-        """Add an item that raised."""
-        self.failures[len(self.indexes)] = failure
-        self.done(index, None, started, ended)
-
-    def report(self, cpu_s: float) -> Report:
-        """Make the report."""
-        times = array("d", self.started), array("d", self.done_at)
-        return Report(self.indexes, self.values, *times, self.failures, cpu_s)
+    def reports(self, cpu_s: float) -> list[Report]:
+        """Make the reports, sharing out the CPU time."""
+        reports = self.rows
+        if self.indexes:
+            times = array("d", self.started), array("d", self.ended)
+            reports.append(Report(self.indexes, self.values, *times, self.failures))
+        each = cpu_s / sum(map(len, reports))
+        for report in reports:
+            report.cpu_s = each * len(report)
+        return reports
 
 
 async def _await(awaitable: Any) -> Any:
@@ -264,28 +341,29 @@ async def _await(awaitable: Any) -> Any:
 
 
 @types.coroutine
-def _drive(coroutine: Coroutine[Any, Any, Any], run: Callable[..., Any]) -> Generator[Any, Any, Any]:
-    """Drive a coroutine as `await` would, every step of it in a context of its own.
+def _drive(
+    coroutine: Coroutine[Any, Any, Any], run: Callable[..., Any], waits_for: Any
+) -> Generator[Any, Any, Any]:
+    """Drive a coroutine that waits on as `await` would, every step of it in a context of its own.
 
     The idea of a hand-written driver around `send` is in research (diagnose, D.2): it costs 0.35 us
     a switch and passes cancellation, `asyncio.timeout`, task groups and queues through unharmed.
     """
-    sent: Any = None
-    thrown: BaseException | None = None
     send, throw = coroutine.send, coroutine.throw
     while True:
-        try:
-            waits_for = run(send, sent) if thrown is None else run(throw, thrown)
-        except StopIteration as stop:
-            return stop.value
-        thrown = None
+        sent: Any = None
+        thrown: BaseException | None = None
         try:
             sent = yield waits_for
         except GeneratorExit:
             coroutine.close()
             raise
         except BaseException as error:  # noqa: BLE001 - handed on to the item
-            sent, thrown = None, error
+            thrown = error
+        try:
+            waits_for = run(send, sent) if thrown is None else run(throw, thrown)
+        except StopIteration as stop:
+            return stop.value
 
 
 driver = Asyncio()
