@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import operator
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from outpace.auto import Auto
-from outpace.flow.arun import AsyncRun
 from outpace.flow.data import Outcome
 from outpace.flow.job import Job, check_positive, make_job
 from outpace.flow.run import Flow, Run, as_outcomes, as_values
 from outpace.models import opening
+
+if TYPE_CHECKING:  # asyncio and the race are imported when they are used: they cost a plain map
+    from outpace.flow.arun import AsyncRun
+    from outpace.racing.result import Race
 
 
 def map(  # noqa: A001 - the public name; one argument per thing a user can ask for
@@ -87,6 +90,8 @@ def amap(
     Items may be an asynchronous iterable. With asyncio, coroutines run on the caller's own loop, and
     so can use what belongs to it; any other model works beside it, in threads or processes.
     """
+    from outpace.flow.arun import AsyncRun  # noqa: PLC0415
+
     job = make_job(
         fn,
         items,
@@ -111,6 +116,8 @@ def arun(
     setup: Callable[[], Any] | None = None,
 ) -> AsyncRun[Outcome]:
     """Do what `run` does from inside a running event loop: `async for outcome in arun(fn, items)`."""
+    from outpace.flow.arun import AsyncRun  # noqa: PLC0415
+
     job = make_job(
         fn,
         items,
@@ -166,7 +173,7 @@ def race(
     Raises `UsageError` or `UsageTypeError` before any work for arguments that cannot work. A model
     that cannot run here is a row of the table that says why.
     """
-    from outpace.racing.course import race as run_race  # noqa: PLC0415 - costs every import otherwise
+    from outpace.racing.course import race as run_race  # noqa: PLC0415
     from outpace.report.table import race_table  # noqa: PLC0415
 
     return run_race(

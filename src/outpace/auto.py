@@ -50,7 +50,7 @@ class Auto:
 
     async def aopen(self, call: Call) -> object:
         """Begin in a thread, so that the caller's loop goes on."""
-        return await models.Elsewhere(lambda: self.open(call)).aopen()
+        return await models.elsewhere(lambda: self.open(call)).aopen()
 
     def choose(self, model: str, why: str, call: Call) -> Workers | None:
         """Settle on a model; return its workers, or None to stay serial."""

@@ -13,14 +13,16 @@ import pkgutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from outpace import drivers, hosts
-from outpace.drivers._elsewhere import Elsewhere
 from outpace.errors import ModelUnavailableError, UnknownModelError
 from outpace.flow.job import check_positive
 from outpace.flow.protocol import Call, Driver, Host, Workers
 from outpace.machine import usable_cpus
+
+if TYPE_CHECKING:
+    from outpace.drivers._elsewhere import Elsewhere
 
 ORDER = ("serial", "threads", "asyncio", "processes", "interpreters", "ray", "dask")
 
@@ -70,7 +72,7 @@ class Opening:
         if self.of.host is not None:
             return self.of.host.open(call, self.of.driver, self.workers, self.slots)
         if loop_is_running() and (self.of.driver.native_async or call.is_async):
-            return Elsewhere(lambda: self.of.driver.open(call, self.slots)).open()
+            return elsewhere(lambda: self.of.driver.open(call, self.slots)).open()
         return self.of.driver.open(call, self.slots)
 
     async def aopen(self, call: Call) -> Any:
@@ -78,7 +80,7 @@ class Opening:
         on_loop: Callable[..., Any] | None = getattr(self.of.driver, "on_loop", None)
         if self.of.host is None and on_loop is not None:
             return await on_loop(call, self.slots)
-        return await Elsewhere(lambda: self.open(call)).aopen()
+        return await elsewhere(lambda: self.open(call)).aopen()
 
 
 @dataclass(slots=True, frozen=True)
@@ -138,13 +140,22 @@ def opening(name: str, workers: int | None = None, in_flight: int | None = None)
         msg = f"{name} cannot run here: {reason}"
         raise ModelUnavailableError(msg)
     if model.host is None:
-        return Opening(model, 1, _lanes(model.driver, in_flight or workers) if model.driver.overlaps else 1)
+        return Opening(
+            model, 1, _lanes(model.driver, in_flight or workers) if model.driver.overlaps else 1
+        )
     count = workers or usable_cpus()
     if not model.driver.overlaps:
         count = min(count, in_flight or count)
         return Opening(model, count, count)
     slots = in_flight or max(count, _lanes(model.driver, None))
     return Opening(model, min(count, slots), slots)
+
+
+def elsewhere(open_workers: Callable[[], Workers]) -> Elsewhere:
+    """Return workers that will live in a thread of their own."""
+    from outpace.drivers._elsewhere import Elsewhere  # noqa: PLC0415 - brings concurrent.futures
+
+    return Elsewhere(open_workers)
 
 
 def loop_is_running() -> bool:

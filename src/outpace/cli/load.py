@@ -53,12 +53,11 @@ def items(path: str, column: str | None = None) -> list[Any]:
         msg = f"--column is for .csv files, and {path} is none"
         raise UsageError(msg)
     try:
-        found = {".json": _json, ".jsonl": _jsonl, ".csv": _csv}.get(suffix, str.splitlines)(text)
+        read = {".json": _json, ".jsonl": _jsonl, ".csv": _csv}.get(suffix, _lines)
+        found = read(text)
     except ValueError as error:
         msg = f"{path} is not what its suffix says: {error}"
         raise UsageError(msg) from None
-    if suffix not in (".json", ".jsonl", ".csv"):
-        found = [line for line in found if line.strip()]
     if not found:
         msg = f"{path} has no items in it"
         raise UsageError(msg)
@@ -87,12 +86,17 @@ def _text(path: str) -> str:
         raise UsageError(msg) from None
 
 
+def _lines(text: str) -> list[Any]:
+    """Read one item a line; a blank line is none."""
+    return [line for line in text.splitlines() if line.strip()]
+
+
 def _json(text: str) -> list[Any]:
     """Read a JSON array."""
     found = json.loads(text)
     if not isinstance(found, list):
         msg = f"it holds a {type(found).__name__}, and a list of items is needed"
-        raise ValueError(msg)
+        raise ValueError(msg)  # noqa: TRY004 - the file is wrong, not a type of ours
     return found
 
 

@@ -43,9 +43,7 @@ def pages_experiment(
     """
     if (why := pages.missing()) is not None:
         raise UsageError(why)
-    functions = (
-        (pages.read_aloud, pages.aread_aloud) if verbose else (pages.read, pages.aread)
-    )
+    functions = (pages.read_aloud, pages.aread_aloud) if verbose else (pages.read, pages.aread)
     setup = (pages.session, pages.asession)
     if urls:
         items = [urls[n % len(urls)] for n in range(count or len(urls))]

@@ -28,7 +28,7 @@ def recommend(entrants: Sequence[Entrant], profile: Profile, cpus: int) -> Recom
         return Recommendation("serial", tuple(_why_serial(serial, best)))
     reasons = [_won(simplest, serial)]
     reasons += _same_as(simplest, sound, best)
-    reasons += _why_others(entrants, simplest, serial, profile, cpus)
+    reasons += _why_others(entrants, simplest, profile, cpus)
     return Recommendation(simplest.model, tuple(reasons))
 
 
@@ -60,11 +60,15 @@ def _is_worth_it(serial: Entrant, best: Entrant) -> bool:
 def _why_serial(serial: Entrant, best: Entrant) -> list[str]:
     """Say why the loop had better stay as it is."""
     if best is serial:
-        return [f"leave it as it is: no model was faster than the {seconds(_total(serial))} it takes"]
+        return [
+            f"leave it as it is: no model was faster than the {seconds(_total(serial))} it takes"
+        ]
     saved = _total(serial) - _total(best)
     return [
-        f"leave it as it is: {best.model} would save {seconds(max(0.0, saved))} of "
-        f"{seconds(_total(serial))}, start-up included, which is not worth it"
+        (
+            f"leave it as it is: {best.model} would save {seconds(max(0.0, saved))} of "
+            f"{seconds(_total(serial))}, start-up included, which is not worth it"
+        )
     ]
 
 
@@ -88,7 +92,7 @@ def _same_as(chosen: Entrant, sound: Sequence[Entrant], best: Entrant) -> list[s
 
 
 def _why_others(
-    entrants: Sequence[Entrant], chosen: Entrant, serial: Entrant, profile: Profile, cpus: int
+    entrants: Sequence[Entrant], chosen: Entrant, profile: Profile, cpus: int
 ) -> list[str]:
     """Say what the work is, and why that suits the one and not the others."""
     reasons = []

@@ -21,7 +21,9 @@ from outpace.errors import (
     UsageError,
     WorkerStartError,
 )
+from outpace.flow.data import Failure
 from outpace.flow.job import Job, check_positive, make_job
+from outpace.flow.run import shown
 from outpace.machine import usable_cpus
 from outpace.models import Model, Opening, find, names, opening
 from outpace.racing import plan
@@ -29,7 +31,7 @@ from outpace.racing.advise import recommend
 from outpace.racing.machine import Controls, facts, measure_controls
 from outpace.racing.result import Entrant, Race
 from outpace.racing.stats import Spread
-from outpace.racing.trial import Trial, is_failure, run_trial
+from outpace.racing.trial import Trial, run_trial
 from outpace.racing.verify import Same, agree, first_difference
 
 Progress = Callable[[str], None]
@@ -275,9 +277,14 @@ def finish(
         show=show,
     )
     race.notes.append(str(controls))
-    failed = serial.entrant.failed
-    if failed:
-        race.notes.append(f"{failed} of {items} items failed, with serial as with the others")
+    first = serial.trials[0].results
+    failures = [(n, r.error) for n, r in enumerate(first) if isinstance(r, Failure)]
+    if failures:
+        index, error = failures[0]
+        race.notes.append(
+            f"{len(failures)} of {items} items failed with serial, the first of them item {index} "
+            f"({shown(course.items[index], 40)}): {type(error).__name__}: {error}"
+        )
     return race
 
 
@@ -286,7 +293,7 @@ def _sum_up(runner: Runner, items: int) -> None:
     entrant, trials = runner.entrant, runner.trials
     done = len(trials[-1].results)
     entrant.done = max(len(trial.results) for trial in trials)
-    entrant.failed = sum(map(is_failure, trials[0].results))
+    entrant.failed = sum(isinstance(result, Failure) for result in trials[0].results)
     whole = [trial for trial in trials if not trial.stopped]
     entrant.startup_s = Spread.of([t.startup_s for t in trials]).median
     entrant.cpu_s = Spread.of([t.cpu_s for t in whole or trials]).median

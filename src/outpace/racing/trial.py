@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from outpace.flow.data import Failure
 from outpace.flow.job import Job
 from outpace.flow.run import Flow, releases
 from outpace.hosts._usage import peak_bytes
@@ -75,11 +74,6 @@ def run_trial(
         stopped=flow.abandoned,
         results=results,
     )
-
-
-def is_failure(result: object) -> bool:
-    """Say whether a result of a trial is a failure rather than a value."""
-    return isinstance(result, Failure)
 
 
 def _forget_peak() -> None:

@@ -16,9 +16,7 @@ from outpace.flow.data import Failure
 Same = Callable[[Any, Any], Any]
 
 
-def first_difference(
-    reference: Sequence[Any], results: Sequence[Any], same: Same
-) -> int | None:
+def first_difference(reference: Sequence[Any], results: Sequence[Any], same: Same) -> int | None:
     """Return the first item whose results differ, None when all that both have agree."""
     for index, (a, b) in enumerate(zip(reference, results, strict=False)):
         if not agree(a, b, same):

@@ -33,7 +33,7 @@ def race_table(race: Race, width: int = WIDEST) -> str:
         f"{'' if machine['gil'] else ' without the GIL'}"
     )
     lines = [heading, "", _columns(rows, width)]
-    lines += [f"{e.model}: {e.reason}" for e in race.entrants if e.reason]
+    lines += ["", *(f"{e.model}: {e.reason}" for e in race.entrants if e.reason)]
     lines += [*race.notes, "", str(race.recommendation)]
     return "\n".join(lines)
 
@@ -96,7 +96,9 @@ def _written(rows: list[list[str]], left: Sequence[str]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     aligned = [str.ljust if heading in left else str.rjust for heading in rows[0]]
     lines = [
-        GAP.join(align(cell, width) for align, cell, width in zip(aligned, row, widths, strict=True))
+        GAP.join(
+            align(cell, width) for align, cell, width in zip(aligned, row, widths, strict=True)
+        )
         for row in rows
     ]
     lines.insert(1, GAP.join("-" * width for width in widths))
