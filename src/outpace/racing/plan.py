@@ -19,7 +19,7 @@ SOFT = 25.0  # seconds: another round is begun only if it should end before this
 BUDGET = 300.0  # seconds that a race may take in all when nobody says
 FIRST_SHARE = 0.6  # of the budget, for serial alone
 HOPELESS = 2.0  # times serial: an entrant that takes longer cannot be the answer
-HOPELESS_S = 1.0  # seconds that any entrant may take beyond that
+HOPELESS_S = 5.0  # seconds that any entrant may take beyond that: starting processes takes some
 
 
 @dataclass(slots=True, frozen=True)

@@ -1,0 +1,221 @@
+"""Whole races, small and real."""
+
+import json
+import time
+
+import pytest
+
+import outpace
+from outpace.errors import UsageError, UsageTypeError
+from outpace.racing import course, machine
+
+
+@pytest.fixture(autouse=True)
+def _no_controls(monkeypatch) -> None:
+    """Leave the controls out: they take a second, and have a test of their own."""
+    controls = machine.Controls({"threads": 1.0, "processes": 2.0}, {"threads": 20.0})
+    monkeypatch.setattr(course, "measure_controls", lambda: controls)
+
+
+def pause(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+async def apause(seconds: float) -> float:
+    import asyncio
+
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+def fail_on_three(n: int) -> int:
+    if n == 3:
+        raise ValueError("three")
+    return n
+
+
+def test_every_model_of_the_registry_is_a_row_with_the_same_results() -> None:
+    race = outpace.race([pause, apause], [0.01] * 12)
+
+    assert [e.model for e in race.entrants] == [m.name for m in outpace.models()]
+    assert {e.results for e in race.entrants} == {"same"}
+    assert {e.status for e in race.entrants} == {"ran"}
+    assert race.entrant("asyncio").function == "apause"
+    assert race.entrant("processes+asyncio").function == "apause"
+    assert race.entrant("threads").function == "pause"
+    assert race.entrant("threads").speedup > 3
+
+
+def test_entrants_take_turns_over_the_rounds(monkeypatch) -> None:
+    order = []
+    real = course.run_trial
+
+    def spy(job, opening, *rest):
+        order.append(opening.model)
+        return real(job, opening, *rest)
+
+    monkeypatch.setattr(course, "run_trial", spy)
+    outpace.race(pause, [0.001] * 4, models=["threads", "asyncio"], repeat=3)
+
+    assert order[:3] == ["serial", "threads", "asyncio"]
+    assert order[3:6] == ["asyncio", "threads", "serial"]
+    assert len(order) == 9
+
+
+def test_items_that_fail_fail_alike_and_are_told() -> None:
+    race = outpace.race(fail_on_three, range(6), models=["threads", "processes"])
+
+    assert {e.results for e in race.entrants} == {"same"}
+    assert {e.failed for e in race.entrants} == {1}
+    assert any("item 3 (3): ValueError: three" in note for note in race.notes)
+
+
+def test_work_that_is_not_repeatable_is_called_that_and_not_wrong() -> None:
+    race = outpace.race(lambda _: time.perf_counter_ns(), range(4), models=["threads"])
+
+    assert {e.results for e in race.entrants} == {"not-repeatable"}
+
+
+def test_results_that_differ_under_one_model_are_found() -> None:
+    async def wrong(n: int) -> int:
+        return n + (n == 2)
+
+    race = outpace.race([fail_on_three, wrong], range(3), models=["threads", "asyncio"])
+
+    assert race.entrant("asyncio").results == "different"
+    assert "item 2" in race.entrant("asyncio").reason
+    assert race.entrant("threads").results == "same"
+
+
+def test_a_hopeless_entrant_is_stopped_and_extrapolated(monkeypatch) -> None:
+    monkeypatch.setattr(course.plan, "HOPELESS_S", 0.2)
+
+    async def slow(n: float) -> float:
+        time.sleep(0.05)  # blocks the loop, every time
+        return n
+
+    race = outpace.race([lambda n: n, slow], [float(n) for n in range(50)], models=["asyncio"])
+    stopped = race.entrant("asyncio")
+
+    assert stopped.status == "stopped"
+    assert stopped.makespan_s.trials == 0
+    assert 1.5 < stopped.makespan_s.median < 10
+    assert stopped.results == "same"  # as far as it got
+    assert 0 < stopped.done < 50
+    assert "all would have taken about" in stopped.reason
+
+
+def test_serial_itself_is_stopped_by_the_budget() -> None:
+    race = outpace.race([pause, apause], [0.05] * 40, models=["asyncio"], budget=0.8)
+
+    assert race.entrant("serial").status == "stopped"
+    assert race.entrant("serial").makespan_s.median == pytest.approx(2.0, rel=0.3)
+    assert race.entrant("asyncio").results == "same"
+    assert race.recommendation.model == "asyncio"
+
+
+def test_a_function_that_cannot_travel_is_a_row_that_says_why() -> None:
+    import threading
+
+    lock = threading.Lock()
+
+    def locked(n: int) -> int:
+        with lock:
+            return n
+
+    race = outpace.race(locked, range(4), models=["threads", "processes"])
+
+    assert race.entrant("threads").results == "same"
+    assert race.entrant("processes").status == "not-eligible"
+    assert "lock" in race.entrant("processes").reason
+
+
+def test_the_setting_can_be_given_for_each_model() -> None:
+    race = outpace.race(
+        pause,
+        [0.001] * 8,
+        models=["threads", "processes", "asyncio"],
+        in_flight={"threads": 3, "processes": 3},
+    )
+
+    assert race.entrant("threads").in_flight == 3
+    assert race.entrant("processes").workers == 3
+
+
+def test_functions_can_have_setups_of_their_own() -> None:
+    from contextlib import asynccontextmanager, contextmanager
+
+    @contextmanager
+    def plain():
+        yield 10
+
+    @asynccontextmanager
+    async def later():
+        yield 10
+
+    async def aadd(n: int, state: int) -> int:
+        return n + state
+
+    race = outpace.race([lambda n, s: n + s, aadd], range(5), setup=[plain, later])
+
+    assert {e.results for e in race.entrants} == {"same"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"items": []}, UsageError, "no items"),
+        ({"items": 3}, UsageTypeError, "iterable"),
+        ({"models": ["thread"]}, UsageError, "thread"),
+        ({"repeat": 0}, UsageError, "repeat"),
+        ({"workers": 0}, UsageError, "workers"),
+        ({"in_flight": {"threads": 0}}, UsageError, "threads"),
+        ({"budget": -1}, UsageError, "budget"),
+        ({"functions": []}, UsageError, "function"),
+        ({"functions": 3}, UsageTypeError, "callable"),
+        ({"functions": [pause, 3]}, UsageTypeError, "callable"),
+        ({"setup": [None, None]}, UsageError, "setup"),
+    ],
+)
+def test_a_wrong_argument_is_one_clear_line_before_any_work(arguments, error, words) -> None:
+    given = {"functions": pause, "items": [0.0]} | arguments
+    with pytest.raises(error) as caught:
+        outpace.race(given.pop("functions"), given.pop("items"), **given)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_race_is_saved_as_the_json_that_is_promised(tmp_path) -> None:
+    race = outpace.race(pause, [0.001] * 4, models=["threads"], name="naps")
+    race.save(tmp_path / "race.json")
+    saved = json.loads((tmp_path / "race.json").read_text())
+
+    assert saved["schema"] == "outpace.race/1"
+    assert saved["job"]["name"] == "naps"
+    assert saved["job"]["items"] == 4
+    assert {"cpus", "python", "gil", "platform"} <= saved["machine"].keys()
+    row = saved["entrants"][1]
+    assert row["model"] == "threads"
+    assert row["status"] == "ran"
+    assert set(row["makespan_s"]) == {"median", "min", "max", "trials"}
+    assert row["peak_rss_bytes"] > 1_000_000
+    assert saved["recommendation"].keys() == {"model", "reasons"}
+    race.save(tmp_path / "race.md")
+    assert "recommend" not in (tmp_path / "race.json").read_text().split('"recommendation"')[0]
+    assert "threads" in (tmp_path / "race.md").read_text()
+
+
+def test_a_race_refuses_to_be_saved_as_what_it_cannot_be(tmp_path) -> None:
+    race = outpace.race(pause, [0.001] * 2, models=["threads"])
+    with pytest.raises(UsageError, match="race.pdf"):
+        race.save(tmp_path / "race.pdf")
+
+
+@pytest.mark.slow
+def test_the_controls_find_that_waits_overlap() -> None:
+    controls = machine.measure_controls()
+
+    assert controls.wait["asyncio"] > 10
+    assert controls.wait["threads"] > 10
+    assert set(controls.loop) == {"threads", "processes"}
