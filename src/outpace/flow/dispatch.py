@@ -99,6 +99,7 @@ class Dispatcher:
     _item_s: float | None = field(default=None, init=False)  # what an item takes in its lane
     _next: int = field(default=0, init=False)  # the index of the next item to be admitted
     _exhausted: bool = field(default=False, init=False)
+    _stopped: bool = field(default=False, init=False)
     _waiting: deque[Chunk] = field(default_factory=deque, init=False)
     _waiting_items: int = field(default=0, init=False)
     _out: Outstanding = field(default_factory=Outstanding, init=False)
@@ -120,9 +121,10 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Start nothing any more; what is out may still be reported."""
-        self._exhausted = True
+        self._exhausted = self._stopped = True
         self._waiting.clear()
         self._waiting_items = 0
+        self._close_gaps()
 
     def resize(self, slots: int, lanes: int, *, shared: bool) -> None:
         """Learn that the workers have changed."""
@@ -132,6 +134,7 @@ class Dispatcher:
         """Take in what a worker said."""
         if isinstance(report, Returned):
             self._take_back(report)
+            self._close_gaps()
             return
         settled = Settled(report, *self._out.match(report.indexes))
         self._learn(report)
@@ -142,6 +145,7 @@ class Dispatcher:
             counts.lost += lost
             counts.failed += len(report.failures) - lost
         self._releases.extend(self.order.push(settled))
+        self._close_gaps()
 
     # Decisions: what to do.
 
@@ -227,12 +231,19 @@ class Dispatcher:
         for index in returned.indexes:
             chunk = self._out.take_one(index)
             item = chunk.items[index - chunk.first]
+            if self._stopped:
+                continue
             if runs and runs[-1].indexes.stop == index and runs[-1].attempt == chunk.attempt:
                 runs[-1].items.append(item)
             else:
                 runs.append(Chunk(index, [item], chunk.queued, chunk.attempt))
         self._waiting.extendleft(reversed(runs))
-        self._waiting_items += len(returned.indexes)
+        self._waiting_items += sum(map(len, runs))
+
+    def _close_gaps(self) -> None:
+        """Let go, once all is over after a `stop`, what waits for items that were never to run."""
+        if self._stopped and not self._out.chunks:
+            self._releases.extend(self.order.rest())
 
     def _learn(self, report: Report) -> None:
         """Adjust the size of the next chunk to what items take."""
@@ -241,6 +252,8 @@ class Dispatcher:
             item_s = (report.ended[-1] - report.started[0]) / n
         else:
             item_s = (sum(report.ended) - sum(report.started)) / n
+        if report.failures and item_s <= 0:
+            return  # lost, or never able to travel: they did not run
         self._item_s = item_s if self._item_s is None else (self._item_s + item_s) / 2
         wanted = AIM / self._item_s if self._item_s > 0 else MOST
         self._size = max(1, int(min(wanted, self._size * GROWTH, MOST)))

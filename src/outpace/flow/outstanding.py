@@ -116,8 +116,9 @@ class Same(Sequence[Any]):
         self._value, self._length = value, length
 
     def __getitem__(self, position: Any) -> Any:
-        """Return the value, wherever."""
-        return self._value
+        """Return the value, wherever; a slice is a shorter column."""
+        place = range(self._length)[position]
+        return Same(self._value, len(place)) if isinstance(place, range) else self._value
 
     def __len__(self) -> int:
         """Count the places."""

@@ -1,0 +1,248 @@
+"""What every test gets: the check that nothing is left behind, and ways to meet items that run.
+
+Waiting goes by events. An item that a test wants to hold stands at a `Gate`: it connects to a socket
+of the test's, so that the test knows it is there, and goes on when the test says so. That works in
+whichever thread or process the item is, and the end of the connection proves the end of a process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 5.0  # seconds that what is ending has to end; usually it has ended already
+OURS = f"OUTPACE_TESTED_BY={os.getpid()}"  # in the environment of every process that we start
+PROGRAMS = {
+    "needs_nginx": ("nginx",),
+    "needs_chromium": ("chromium", "chromium-browser", "google-chrome", "chrome"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for marker, names in PROGRAMS.items():
+        if not any(map(shutil.which, names)):
+            skip = pytest.mark.skip(reason=f"{names[0]} is not on this machine")
+            for item in items:
+                if item.get_closest_marker(marker):
+                    item.add_marker(skip)
+
+
+# That nothing is left behind.
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_temp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give us, and whatever we start, a folder for temporary files that nobody else writes to."""
+    folder = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", str(folder))
+        patch.setenv(*OURS.split("="))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(private_temp: Path) -> Iterator[None]:
+    """Fail a test after which a thread, process, descriptor or temporary file is left."""
+    before = Left.now(private_temp, known=frozenset())
+    yield
+    left = before.surplus(private_temp)
+    until = time.monotonic() + PATIENCE
+    while left and time.monotonic() < until:
+        gc.collect()
+        time.sleep(0.01)
+        left = before.surplus(private_temp)
+    if left:
+        pytest.fail("left behind: " + "; ".join(left))
+
+
+class Left:
+    """Be all that a test could leave behind, as it is at one moment."""
+
+    def __init__(self, folder: Path, known: frozenset[int]) -> None:
+        self.threads = set(threading.enumerate())
+        self.descriptors = set(descriptors().items())
+        self.files = {str(path) for path in folder.iterdir()}
+        self.pids = all_pids()
+        self.processes = dict(our_processes(self.pids - known))
+
+    @classmethod
+    def now(cls, folder: Path, known: frozenset[int]) -> Left:
+        return cls(folder, known)
+
+    def surplus(self, folder: Path) -> list[str]:
+        """Say what there is now that there was not then."""
+        new = Left.now(folder, frozenset(self.pids))
+        return [
+            *(f"thread {thread.name}" for thread in new.threads - self.threads),
+            *(f"process {pid} ({what})" for pid, what in new.processes.items()),
+            *(f"descriptor {fd} -> {to}" for fd, to in sorted(new.descriptors - self.descriptors)),
+            *(f"file {path}" for path in new.files - self.files),
+        ]
+
+
+def descriptors() -> dict[int, str]:
+    """Return our open descriptors and what they lead to, where the system lists them."""
+    folder = Path("/proc/self/fd")
+    if not folder.exists():
+        return dict.fromkeys(range(psutil.Process().num_fds()), "?")
+    found = {}
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):  # the listing's own is closed by now
+            found[int(path.name)] = str(path.readlink())
+    return found
+
+
+def all_pids() -> set[int]:
+    """Return the numbers of all processes; without /proc, of our descendants."""
+    if Path("/proc/self").exists():
+        return {int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()}
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+def our_processes(pids: set[int]) -> Iterator[tuple[int, str]]:
+    """Yield those processes that we started, also when their own parent is gone."""
+    for pid in pids - {os.getpid()}:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(pid)
+            if process.ppid() == os.getpid() or OURS.encode() in environment(process):
+                yield pid, f"{process.status()}: {' '.join(process.cmdline()[-2:])[:80]}"
+
+
+def environment(process: psutil.Process) -> bytes:
+    """Return a process's environment, nothing where it is not for us to read."""
+    try:
+        return Path(f"/proc/{process.pid}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
+# Meeting items that run.
+
+
+class Gate:
+    """Be a place where items stop until they are let through, wherever they run."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._listener.settimeout(30)
+        self.address = self._listener.getsockname()
+        self.here: list[tuple[str, socket.socket]] = []
+
+    def plain(self) -> Callable[[Any], Any]:
+        """Make a plain function whose items stop here; it returns what it is given."""
+        address = self.address
+
+        def stop_at_the_gate(item: Any) -> Any:
+            with socket.create_connection(address, timeout=30) as connection:
+                connection.sendall(str(item).encode() + b"\n")
+                connection.recv(1)
+            return item
+
+        return stop_at_the_gate
+
+    def coroutine(self) -> Callable[[Any], Any]:
+        """Make a coroutine function whose items stop here."""
+        address = self.address
+
+        async def stop_at_the_gate(item: Any) -> Any:
+            import asyncio
+
+            reader, writer = await asyncio.open_connection(*address)
+            try:
+                writer.write(str(item).encode() + b"\n")
+                await reader.read(1)
+            finally:
+                writer.close()
+            return item
+
+        return stop_at_the_gate
+
+    def arrivals(self, count: int) -> list[str]:
+        """Wait for that many more items; return them as text."""
+        return [self._accept() for _ in range(count)]
+
+    def let_through(self, count: int | None = None) -> None:
+        """Let the first items go on: that many, or all that are here."""
+        leaving, self.here = self.here[:count], self.here[count:] if count else []
+        for _, connection in leaving:
+            with contextlib.suppress(OSError), connection:
+                connection.sendall(b"!")
+
+    def wait_until_gone(self) -> None:
+        """Wait until nobody stands here any more, though nobody was let through."""
+        for _, connection in self.here:
+            with contextlib.suppress(ConnectionError), connection:
+                assert connection.recv(1) == b""
+        self.here.clear()
+
+    def close(self) -> None:
+        """Let everybody through, now and later."""
+        self._listener.close()
+        for _, connection in self.here:
+            connection.close()
+
+    def _accept(self) -> str:
+        connection, _ = self._listener.accept()
+        connection.settimeout(30)
+        text = b""
+        while not text.endswith(b"\n"):
+            more = connection.recv(100)
+            if not more:
+                break
+            text += more
+        self.here.append((text.decode().strip(), connection))
+        return self.here[-1][0]
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """Give a place where items stop."""
+    made = Gate()
+    with contextlib.closing(made):
+        yield made
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Give a function that runs Python source as a program of its own, to its end."""
+
+    def run(
+        source: str, *args: str, stdin: bool = False, timeout: float = 30, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        script = tmp_path / "program.py"
+        script.write_text(source, encoding="utf-8")
+        return subprocess.run(
+            [sys.executable, "-" if stdin else str(script), *args],
+            input=source if stdin else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            cwd=tmp_path,
+            env=program_environment() | env,
+        )
+
+    return run
+
+
+def program_environment() -> dict[str, str]:
+    """Return an environment in which a program finds this outpace."""
+    return {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONWARNINGS": "default"}
