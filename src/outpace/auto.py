@@ -14,6 +14,7 @@ the best choice in hindsight. Once chosen, the choice stays.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,11 +24,12 @@ from outpace.drivers.serial import driver as serial
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.outstanding import Outstanding
 from outpace.flow.protocol import Call, Usage, Workers
-from outpace.machine import gil_enabled, usable_cpus
+from outpace.machine import gil_enabled, run_delay, usable_cpus
 
 ENOUGH = 0.03  # seconds measured before a choice is made, unless one item takes longer
 WAITING = 0.5  # an item that is off the CPU for this share of its time waits rather than computes
 STARTING = 0.25  # seconds that two worker processes and the imports of a usual job take to start
+FEWEST, MOST = 8, 64  # threads for waiting work; more cost memory and switches
 GAIN = 1.2  # the expected speedup below which the simpler way stays
 
 
@@ -52,13 +54,16 @@ class Auto:
         """Begin in a thread, so that the caller's loop goes on."""
         return await models.elsewhere(lambda: self.open(call)).aopen()
 
-    def choose(self, model: str, why: str, call: Call) -> Workers | None:
-        """Settle on a model; return its workers, or None to stay serial."""
+    def choose(self, model: str, why: str, call: Call, at_once: int | None) -> Workers | None:
+        """Settle on a model; return its workers, or None to stay serial.
+
+        `at_once` is what the measurement suggests where the user asked for nothing.
+        """
         self.model = model
         self.reasons.append(why)
         if model == "serial":
             return None
-        opening = models.opening(model, self.asked_workers, self.asked_in_flight)
+        opening = models.opening(model, self.asked_workers, self.asked_in_flight or at_once)
         self.workers, self.slots, self.shared = opening.workers, opening.slots, opening.shared
         return opening.open(call)
 
@@ -74,7 +79,7 @@ class AutoWorkers:
         self._measuring = True
         self._out = Outstanding()  # what the first workers have, to be handed on when they change
         self._items = 0
-        self._wall = self._cpu = self._process_cpu = 0.0
+        self._wall = self._cpu = self._process_cpu = self._delay = 0.0
         self._usage = Usage()
 
     @property
@@ -97,9 +102,10 @@ class AutoWorkers:
         """Wait for reports; measure the first ones, and choose when they say enough."""
         if not self._measuring:
             return self._workers.reports(timeout)
-        process_before = time.process_time()
+        process_before, delay_before = time.process_time(), run_delay()
         reports = self._workers.reports(timeout)
         self._process_cpu += time.process_time() - process_before
+        self._delay += run_delay() - delay_before
         for report in reports:
             assert isinstance(report, Report)
             self._out.match(report.indexes)
@@ -124,18 +130,22 @@ class AutoWorkers:
         if model is None:
             return False
         self._measuring = False
-        chosen = self._auto.choose(model, why, self._call)
+        at_once = None
+        if model == "threads" and self._auto.asked_workers is None:
+            fill = math.ceil(self._wall / max(self._cpu, 1e-6))  # so many keep one core busy
+            at_once = max(FEWEST, min(fill, MOST))
+        chosen = self._auto.choose(model, why, self._call, at_once)
         if chosen is None:
             return False
         before, self._workers = self._workers, chosen
         before.close()
         return True
 
-    def verdict(self) -> tuple[str | None, str]:
+    def verdict(self) -> tuple[str | None, str]:  # noqa: PLR0911 - a decision table, read downwards
         """Return a model and why; None while it is too early to tell."""
         auto, item = self._auto, self._wall / self._items
         left = None if auto.total is None else (auto.total - self._items) * item
-        waits = 1 - min(1.0, self._cpu / self._wall)
+        waits = max(0.0, 1 - (self._cpu + self._delay) / self._wall)
         seen = f"the first {self._items} items took {_seconds(item)} each"
         if left is not None and left < STARTING / 2:
             return "serial", f"serial: {seen}, and only about {_seconds(left)} of work was left"

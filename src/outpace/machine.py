@@ -50,6 +50,15 @@ def memory_limit(root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) ->
     return min(limits, default=None)
 
 
+def run_delay() -> float:
+    """Return the seconds this thread has been ready to run with no CPU free; 0 where none can tell.
+
+    Linux counts it (proc(5), schedstat). Without it a busy machine makes computing look like waiting.
+    """
+    fields = _read(Path("/proc/thread-self/schedstat")).split()
+    return int(fields[1]) / 1e9 if len(fields) > 1 else 0.0
+
+
 def gil_enabled() -> bool:
     """Say whether the GIL is on in this interpreter now."""
     return bool(getattr(sys, "_is_gil_enabled", lambda: True)())

@@ -57,7 +57,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 def outpace(*arguments: str, **more) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
     command = [sys.executable, "-m", "outpace", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, **more)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **more)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,18 @@ def test_a_race_of_ones_own_functions_on_a_file(folder, capsys) -> None:
 
 
 def test_items_that_fail_make_exit_code_1_and_lose_nobody_elses_results(folder, capsys) -> None:
-    code = main(["race", "naps:bad", "--items", "items.txt", "--models", "threads,processes", "--repeat", "1"])
+    code = main(
+        [
+            "race",
+            "naps:bad",
+            "--items",
+            "items.txt",
+            "--models",
+            "threads,processes",
+            "--repeat",
+            "1",
+        ]
+    )
 
     assert code == 1
     assert "ValueError: three" in capsys.readouterr().out
@@ -161,7 +172,9 @@ def test_help_is_shown_without_importing_the_engine_room() -> None:
         "import sys; from outpace.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     )
     code += "print([m for m in ('asyncio', 'requests', 'json') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
     assert done.stdout.splitlines()[-1] == "[]"
 
 
@@ -207,5 +220,6 @@ def test_a_reader_that_leaves_early_is_no_error(folder) -> None:
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
     )
     assert done.stderr == ""

@@ -92,7 +92,7 @@ def test_a_hopeless_entrant_is_stopped_and_extrapolated(monkeypatch) -> None:
     monkeypatch.setattr(course.plan, "HOPELESS_S", 0.2)
 
     async def slow(n: float) -> float:
-        time.sleep(0.05)  # blocks the loop, every time
+        time.sleep(0.05)  # noqa: ASYNC251 - blocks the loop, every time
         return n
 
     race = outpace.race([lambda n: n, slow], [float(n) for n in range(50)], models=["asyncio"])
@@ -208,7 +208,7 @@ def test_a_race_is_saved_as_the_json_that_is_promised(tmp_path) -> None:
 
 def test_a_race_refuses_to_be_saved_as_what_it_cannot_be(tmp_path) -> None:
     race = outpace.race(pause, [0.001] * 2, models=["threads"])
-    with pytest.raises(UsageError, match="race.pdf"):
+    with pytest.raises(UsageError, match=r"race\.pdf"):
         race.save(tmp_path / "race.pdf")
 
 

@@ -45,6 +45,7 @@ def test_nobody_may_run_longer_than_twice_serial_or_what_is_left() -> None:
         ({"trials": 1, "asked": None, "last_s": 1.0, "elapsed_s": 5.0}, True),
         ({"trials": 3, "asked": None, "last_s": 1.0, "elapsed_s": 5.0}, False),
         ({"trials": 1, "asked": None, "last_s": 16.0, "elapsed_s": 20.0}, False),
+        ({"trials": 1, "asked": None, "last_s": 0.5, "elapsed_s": 50.0}, True),  # cheap
         ({"trials": 1, "asked": 2, "last_s": 16.0, "elapsed_s": 20.0}, True),
         ({"trials": 2, "asked": 2, "last_s": 1.0, "elapsed_s": 20.0}, False),
         ({"trials": 1, "asked": 9, "last_s": 1.0, "elapsed_s": 99.5}, False),  # the budget

@@ -58,7 +58,7 @@ def test_the_published_seconds_stand_beside_when_there_are_any() -> None:
 class Terminal:
     """Be a stream that says it is a terminal, or not."""
 
-    def __init__(self, tty: bool) -> None:
+    def __init__(self, *, tty: bool) -> None:
         self.tty, self.text = tty, ""
 
     def isatty(self) -> bool:

@@ -16,6 +16,7 @@ TASKS = (8, 256)  # the same for tasks of an event loop
 PROCESSES = 8  # processes for waiting work on a small machine: each costs 10 to 50 MB
 ROUNDS = 3  # measured passes of each entrant, where time allows
 SOFT = 25.0  # seconds: another round is begun only if it should end before this
+CHEAP = 0.02  # of the time already spent: so little more is always worth a second look
 BUDGET = 300.0  # seconds that a race may take in all when nobody says
 FIRST_SHARE = 0.6  # of the budget, for serial alone
 HOPELESS = 2.0  # times serial: an entrant that takes longer cannot be the answer
@@ -117,4 +118,4 @@ def again(
         return False
     if asked is not None:
         return trials < asked
-    return trials < ROUNDS and elapsed_s + last_s <= SOFT
+    return trials < ROUNDS and (elapsed_s + last_s <= SOFT or last_s <= CHEAP * elapsed_s)
