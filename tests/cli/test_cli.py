@@ -93,6 +93,7 @@ def outpace(*arguments: str, **more) -> subprocess.CompletedProcess[str]:
         ("race sums --items items.txt", "--items does not go with sums"),
         ("race sums pages", "raced alone"),
         ("race pages --latency -1", "--latency"),
+        ("race pages --url nonsense", "'nonsense' is not a URL"),
         ("models --wrong", "--wrong"),
     ],
 )  # fmt: skip

@@ -56,3 +56,9 @@ def test_an_error_in_the_users_own_same_is_the_users() -> None:
 def test_the_first_difference_is_named_and_missing_items_are_not_compared() -> None:
     assert first_difference([1, 2, 3], [1, 9, 9], operator.eq) == 1
     assert first_difference([1, 2, 3], [1, 2], operator.eq) is None
+
+
+def test_two_functions_that_both_fail_agree_whatever_they_raise() -> None:
+    a, b = Failure(ValueError("x")), Failure(TypeError("y"))
+    assert agree(a, b, operator.eq, one_function=False)
+    assert not agree(a, 1, operator.eq, one_function=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +46,10 @@ def pages_experiment(
         raise UsageError(why)
     functions = (pages.read_aloud, pages.aread_aloud) if verbose else (pages.read, pages.aread)
     setup = (pages.session, pages.asession)
+    for url in urls:
+        if not re.match(r"https?://[^/\s]", url):
+            msg = f"{url!r} is not a URL that can be read: write http:// or https:// and a site"
+            raise UsageError(msg)
     if urls:
         items = [urls[n % len(urls)] for n in range(count or len(urls))]
         yield Experiment("pages", functions, items, setup, pages.same_visit)

@@ -327,7 +327,8 @@ def _judge(runner: Runner, serial: Runner, course: Course) -> None:
         return
     first = serial.trials[0].results
     for trial in runner.trials:
-        index = first_difference(first, trial.results, course.same)
+        one = runner.job.call.fn is serial.job.call.fn
+        index = first_difference(first, trial.results, course.same, one_function=one)
         if index is None:
             entrant.results = "same"
             continue

@@ -16,23 +16,27 @@ from outpace.flow.data import Failure
 Same = Callable[[Any, Any], Any]
 
 
-def first_difference(reference: Sequence[Any], results: Sequence[Any], same: Same) -> int | None:
+def first_difference(
+    reference: Sequence[Any], results: Sequence[Any], same: Same, *, one_function: bool = True
+) -> int | None:
     """Return the first item whose results differ, None when all that both have agree."""
     for index, (a, b) in enumerate(zip(reference, results, strict=False)):
-        if not agree(a, b, same):
+        if not agree(a, b, same, one_function=one_function):
             return index
     return None
 
 
-def agree(a: object, b: object, same: Same) -> bool:
-    """Say whether two results are the same: equal values, or failures of a kind with equal text."""
+def agree(a: object, b: object, same: Same, *, one_function: bool = True) -> bool:
+    """Say whether two results are the same: equal values, or failures of a kind with equal text.
+
+    Two functions that do the same work with different libraries fail with different exceptions, so
+    of them it is enough that both fail.
+    """
     if isinstance(a, Failure) or isinstance(b, Failure):
-        return (
-            isinstance(a, Failure)
-            and isinstance(b, Failure)
-            and type(a.error).__name__ == type(b.error).__name__
-            and str(a.error) == str(b.error)
-        )
+        if not (isinstance(a, Failure) and isinstance(b, Failure)):
+            return False
+        alike = type(a.error).__name__ == type(b.error).__name__ and str(a.error) == str(b.error)
+        return alike or not one_function
     try:
         verdict = same(a, b)
         if same is not operator.eq:
