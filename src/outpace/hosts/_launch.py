@@ -10,11 +10,8 @@ too (OUTPACE_START=spawn) so that it is tested there.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -23,10 +20,10 @@ from pathlib import Path
 from typing import Protocol
 
 from outpace.errors import UsageError, WorkerStartError
+from outpace.hosts._group import AT_ONCE, RECORD, kill_group
 
-RECORD = struct.Struct("<cxxxqi")  # what a template says: its kind, a process, a wait status
 START_PATIENCE = 60.0  # seconds for a template to import its modules and fork; then it is stuck
-AT_ONCE = 64  # descriptors in one message; the kernel allows 253
+HERE = str(Path(__file__).parent)
 PACKAGE_ROOT = str(Path(__file__).parents[2])
 
 
@@ -77,8 +74,8 @@ def launcher(modules: list[str]) -> Launcher:
 def command(module: str, *args: str) -> list[str]:
     """Return the command line of an interpreter like this one that runs a function of ours."""
     code = (
-        f"import sys; sys.path.insert(0, {PACKAGE_ROOT!r}); "
-        f"from outpace.hosts.{module} import main; main(*sys.argv[1:])"
+        f"import sys; sys.path.insert(0, {HERE!r}); "
+        f"import _boot; _boot.boot({PACKAGE_ROOT!r}, {module!r})"
     )
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
     return [sys.executable, *flags, "-c", code, *args]
@@ -237,12 +234,3 @@ class Spawn:
                 )
         self._processes[process.pid] = process
         return Launched(process.pid, ours)
-
-
-def kill_group(pid: int, how: int = getattr(signal, "SIGKILL", signal.SIGTERM)) -> None:
-    """Send a signal to a worker's whole process group, if there is anything left of it."""
-    with contextlib.suppress(OSError):
-        if hasattr(os, "killpg"):
-            os.killpg(pid, how)
-        else:
-            os.kill(pid, how)

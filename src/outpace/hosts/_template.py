@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 
-from outpace.hosts._launch import AT_ONCE, RECORD, kill_group
+from outpace.hosts._group import AT_ONCE, RECORD, kill_group
 
 
 def main(fd: str, *modules: str) -> None:

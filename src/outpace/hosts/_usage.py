@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 
 def own_usage() -> tuple[float, int]:
@@ -30,9 +29,10 @@ def peak_bytes() -> int:
     unit = 1 if sys.platform == "darwin" else 1024
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
     try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 + int(children)
+        with open("/proc/self/status") as status:  # noqa: PTH123 - pathlib costs a worker 4 ms
+            for line in status:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024 + int(children)
     except OSError:
         pass
     return int((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit + children)

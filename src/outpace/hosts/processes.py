@@ -34,7 +34,8 @@ from outpace.errors import SetupError, TransferError, UsageError, WorkerLostErro
 from outpace.flow.data import Chunk, Failure, Report, Returned
 from outpace.flow.outstanding import Outstanding
 from outpace.flow.protocol import Call, Driver, Usage
-from outpace.hosts._launch import Launched, Launcher, kill_group, launcher
+from outpace.hosts._group import kill_group
+from outpace.hosts._launch import Launched, Launcher, launcher
 from outpace.hosts._value import by_value
 from outpace.hosts._wire import Channel, Message, Packed, pack
 
