@@ -6,7 +6,6 @@ import operator
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from outpace.auto import Auto
 from outpace.flow.data import Outcome
 from outpace.flow.job import Job, check_positive, make_job
 from outpace.flow.run import Flow, Run, as_outcomes, as_values
@@ -136,6 +135,8 @@ def _flow(job: Job, model: str, workers: int | None, in_flight: int | None) -> F
         if not job.call.is_async:
             check_positive("workers", workers)
             check_positive("in_flight", in_flight)
+            from outpace.auto import Auto  # noqa: PLC0415 - 5 of the 40 ms of `import outpace`
+
             return Flow(job, Auto(job.total, workers, in_flight))
         chosen = opening("asyncio", workers, in_flight)
         chosen.reasons.append("asyncio: the function is a coroutine function")

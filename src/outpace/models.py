@@ -9,7 +9,6 @@ and the benchmarks are all parametrised on `names()`.
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -197,6 +196,8 @@ def _load(package: Any, name: str, kind: str) -> Any:
 
 def _found(package: Any, kind: str) -> list[Any]:
     """Import every driver or host file; known names first, then by name."""
+    import pkgutil  # noqa: PLC0415 - only a listing of all models needs it
+
     files = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
     rank = {name: n for n, name in enumerate(ORDER)}
     files.sort(key=lambda name: (rank.get(name, len(rank)), name))
