@@ -84,7 +84,7 @@ def amap(
     setup: Callable[[], Any] | None = None,
     on_error: str = "raise",
 ) -> AsyncRun[Any]:
-    """Do what `map` does from inside a running event loop: `async for value in amap(fn, items)`.
+    """Do what `map` does from inside a running event loop, to be used with `async for`.
 
     Items may be an asynchronous iterable. With asyncio, coroutines run on the caller's own loop, and
     so can use what belongs to it; any other model works beside it, in threads or processes.
@@ -114,7 +114,7 @@ def arun(
     chunk: int | None = None,
     setup: Callable[[], Any] | None = None,
 ) -> AsyncRun[Outcome]:
-    """Do what `run` does from inside a running event loop: `async for outcome in arun(fn, items)`."""
+    """Do what `run` does from inside a running event loop, to be used with `async for`."""
     from outpace.flow.arun import AsyncRun  # noqa: PLC0415
 
     job = make_job(
@@ -174,10 +174,11 @@ def race(
     Raises `UsageError` or `UsageTypeError` before any work for arguments that cannot work. A model
     that cannot run here is a row of the table that says why.
     """
-    from outpace.racing.course import race as run_race  # noqa: PLC0415
+    from outpace.racing.course import Course  # noqa: PLC0415
+    from outpace.racing.finish import finish  # noqa: PLC0415
     from outpace.report.table import race_table  # noqa: PLC0415
 
-    return run_race(
+    course = Course(
         functions,
         items,
         models=models,
@@ -188,6 +189,6 @@ def race(
         setup=setup,
         same=same,
         progress=progress,
-        name=name,
-        show=race_table,
     )
+    course.run()
+    return finish(course, name, race_table)

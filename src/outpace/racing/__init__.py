@@ -2,6 +2,6 @@
 
 `plan` which setting each model runs at and when one is stopped; `trial` one measured pass; `stats`
 medians and what is distinguishable; `verify` whether results are the same; `advise` what to use and
-why; `controls` and `machine` what this machine can give at best; `result` the finished race;
-`course` runs it all.
+why; `machine` what this machine can give at best; `result` the finished race. `course` runs the
+rounds, and `finish` puts it all together.
 """

@@ -1,4 +1,4 @@
-"""Run a race: every entrant over the same items, interleaved over rounds, and put it together.
+"""Run a race: every entrant over the same items, interleaved over rounds.
 
 Serial goes first: its results are what the others are compared with, and its times say what the work
 is like. Then round after round, every entrant once a round, never all trials of one and then the
@@ -21,18 +21,14 @@ from outpace.errors import (
     UsageError,
     WorkerStartError,
 )
-from outpace.flow.data import Failure
 from outpace.flow.job import Job, check_positive, make_job
-from outpace.flow.run import shown
 from outpace.machine import usable_cpus
 from outpace.models import Model, Opening, find, names, opening
 from outpace.racing import plan
-from outpace.racing.advise import recommend
-from outpace.racing.machine import Controls, facts, measure_controls
-from outpace.racing.result import Entrant, Race
-from outpace.racing.stats import Spread
+from outpace.racing.machine import Controls, measure_controls
+from outpace.racing.result import Entrant
 from outpace.racing.trial import Trial, run_trial
-from outpace.racing.verify import Same, agree, first_difference
+from outpace.racing.verify import Same
 
 Progress = Callable[[str], None]
 
@@ -64,14 +60,14 @@ class Course:
         functions: Any,
         items: Iterable[Any],
         *,
-        models: Sequence[str] | None,
-        workers: int | None,
-        in_flight: int | Mapping[str, int] | None,
-        repeat: int | None,
-        budget: float | None,
-        setup: Any,
-        same: Same,
-        progress: Progress | None,
+        models: Sequence[str] | None = None,
+        workers: int | None = None,
+        in_flight: int | Mapping[str, int] | None = None,
+        repeat: int | None = None,
+        budget: float | None = None,
+        setup: Any = None,
+        same: Same = operator.eq,
+        progress: Progress | None = None,
     ) -> None:
         """Check what was asked, before any work."""
         by_model = in_flight if isinstance(in_flight, Mapping) else {}
@@ -95,10 +91,14 @@ class Course:
         self.same, self.progress = same, progress or (lambda _: None)
         self.jobs = _jobs(functions, setup, self.items)
         self.runners = [self._runner(name) for name in _with_serial_first(models)]
-        self.began = clock()
+        self.began = 0.0
+        self.controls: Controls | None = None
 
     def run(self) -> list[Runner]:
-        """Run all rounds."""
+        """Run the controls, then all rounds."""
+        self.progress("controls")
+        self.controls = measure_controls()
+        self.began = clock()
         serial = self.runners[0]
         self._trial(serial, 1)
         for runner in self.runners[1:]:
@@ -211,141 +211,6 @@ class Course:
             return
         runner.last_s = clock() - before
         runner.trials.append(trial)
-
-
-def race(
-    functions: Any,
-    items: Iterable[Any],
-    *,
-    models: Sequence[str] | None = None,
-    workers: int | None = None,
-    in_flight: int | Mapping[str, int] | None = None,
-    repeat: int | None = None,
-    budget: float | None = None,
-    setup: Any = None,
-    same: Same = operator.eq,
-    progress: Progress | None = None,
-    name: str | None = None,
-    show: Callable[[Race], str] = repr,
-) -> Race:
-    """Race the models over the items; `outpace.race` has the description."""
-    course = Course(
-        functions,
-        items,
-        models=models,
-        workers=workers,
-        in_flight=in_flight,
-        repeat=repeat,
-        budget=budget,
-        setup=setup,
-        same=same,
-        progress=progress,
-    )
-    course.progress("controls")
-    controls = measure_controls()
-    course.began = clock()
-    return finish(course, course.run(), controls, name, show)
-
-
-def finish(
-    course: Course,
-    runners: Sequence[Runner],
-    controls: Controls,
-    name: str | None,
-    show: Callable[[Race], str],
-) -> Race:
-    """Sum the trials up, compare the results, and recommend."""
-    serial = runners[0]
-    items = len(course.items)
-    for runner in runners:
-        if runner.trials:
-            _sum_up(runner, items)
-    for runner in runners:
-        _judge(runner, serial, course)
-    profile = course.profile()
-    race = Race(
-        machine=facts() | {"controls": controls.as_json()},
-        job={
-            "name": name or serial.entrant.function,
-            "items": items,
-            "item_wall_s": profile.wall_s,
-            "item_cpu_s": profile.cpu_s,
-            "waits": profile.waits,
-        },
-        entrants=[runner.entrant for runner in runners],
-        recommendation=recommend([r.entrant for r in runners], profile, usable_cpus()),
-        show=show,
-    )
-    race.notes.append(str(controls))
-    first = serial.trials[0].results
-    failures = [(n, r.error) for n, r in enumerate(first) if isinstance(r, Failure)]
-    if failures:
-        index, error = failures[0]
-        race.notes.append(
-            f"{len(failures)} of {items} items failed with serial, the first of them item {index} "
-            f"({shown(course.items[index], 40)}): {type(error).__name__}: {error}"
-        )
-    return race
-
-
-def _sum_up(runner: Runner, items: int) -> None:
-    """Turn an entrant's trials into its figures."""
-    entrant, trials = runner.entrant, runner.trials
-    done = len(trials[-1].results)
-    entrant.done = max(len(trial.results) for trial in trials)
-    entrant.failed = sum(isinstance(result, Failure) for result in trials[0].results)
-    whole = [trial for trial in trials if not trial.stopped]
-    entrant.startup_s = Spread.of([t.startup_s for t in trials]).median
-    entrant.cpu_s = Spread.of([t.cpu_s for t in whole or trials]).median
-    entrant.peak_rss_bytes = max(t.peak_bytes for t in trials)
-    if whole:
-        entrant.makespan_s = Spread.of([t.makespan_s for t in whole])
-        entrant.throughput = items / entrant.makespan_s.median
-        return
-    entrant.status = "stopped"
-    ran = trials[-1].makespan_s
-    if not done:
-        entrant.reason = f"stopped after {ran:.3g} s, before any item had ended"
-        return
-    guess = ran * items / done
-    entrant.makespan_s = Spread(guess, guess, guess, 0)
-    entrant.throughput = done / ran
-    entrant.reason = (
-        f"stopped after {ran:.3g} s with {done} of {items} items done; "
-        f"all would have taken about {guess:.3g} s"
-    )
-
-
-def _judge(runner: Runner, serial: Runner, course: Course) -> None:
-    """Compare an entrant's results and time with serial's."""
-    entrant, reference = runner.entrant, serial.entrant
-    if not runner.trials:
-        return
-    if entrant.makespan_s is not None and reference.makespan_s is not None:
-        entrant.speedup = reference.makespan_s.median / entrant.makespan_s.median
-    if not any(trial.results for trial in runner.trials):
-        return
-    first = serial.trials[0].results
-    for trial in runner.trials:
-        one = runner.job.call.fn is serial.job.call.fn
-        index = first_difference(first, trial.results, course.same, one_function=one)
-        if index is None:
-            entrant.results = "same"
-            continue
-        again = _once_more(serial, course.items[index])
-        if runner is serial or not agree(first[index], again, course.same):
-            entrant.results = "not-repeatable"
-            entrant.reason = f"item {index} gives another result each time, with serial too"
-        else:
-            entrant.results = "different"
-            entrant.reason = f"item {index} gave another result than with serial"
-        return
-
-
-def _once_more(serial: Runner, item: object) -> Any:
-    """Run one item again, to see whether it is the work that is not repeatable."""
-    job = make_job(serial.job.call.fn, [item], setup=serial.job.call.setup, on_error="return")
-    return run_trial(job, opening("serial"), plan.BUDGET).results[0]
 
 
 def _jobs(functions: Any, setup: Any, items: list[Any]) -> list[Job]:

@@ -1,0 +1,117 @@
+"""The finish of a race: sum the trials up, compare the results with serial's, recommend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from outpace.flow.data import Failure
+from outpace.flow.job import make_job
+from outpace.flow.run import shown
+from outpace.machine import usable_cpus
+from outpace.models import opening
+from outpace.racing import plan
+from outpace.racing.advise import recommend
+from outpace.racing.course import Course, Runner
+from outpace.racing.machine import facts
+from outpace.racing.result import Race
+from outpace.racing.stats import Spread
+from outpace.racing.trial import run_trial
+from outpace.racing.verify import agree, first_difference
+
+
+def finish(course: Course, name: str | None = None, show: Callable[[Race], str] = repr) -> Race:
+    """Sum the trials up, compare the results, and recommend; `show` is how the race will print."""
+    runners, controls = course.runners, course.controls
+    assert controls is not None
+    serial = runners[0]
+    items = len(course.items)
+    for runner in runners:
+        if runner.trials:
+            _sum_up(runner, items)
+    for runner in runners:
+        _judge(runner, serial, course)
+    profile = course.profile()
+    race = Race(
+        machine=facts() | {"controls": controls.as_json()},
+        job={
+            "name": name or serial.entrant.function,
+            "items": items,
+            "item_wall_s": profile.wall_s,
+            "item_cpu_s": profile.cpu_s,
+            "waits": profile.waits,
+        },
+        entrants=[runner.entrant for runner in runners],
+        recommendation=recommend([r.entrant for r in runners], profile, usable_cpus()),
+        show=show,
+    )
+    race.notes.append(str(controls))
+    first = serial.trials[0].results
+    failures = [(n, r.error) for n, r in enumerate(first) if isinstance(r, Failure)]
+    if failures:
+        index, error = failures[0]
+        race.notes.append(
+            f"{len(failures)} of {items} items failed with serial, the first of them item {index} "
+            f"({shown(course.items[index], 40)}): {type(error).__name__}: {error}"
+        )
+    return race
+
+
+def _sum_up(runner: Runner, items: int) -> None:
+    """Turn an entrant's trials into its figures."""
+    entrant, trials = runner.entrant, runner.trials
+    done = len(trials[-1].results)
+    entrant.done = max(len(trial.results) for trial in trials)
+    entrant.failed = sum(isinstance(result, Failure) for result in trials[0].results)
+    whole = [trial for trial in trials if not trial.stopped]
+    entrant.startup_s = Spread.of([t.startup_s for t in trials]).median
+    entrant.cpu_s = Spread.of([t.cpu_s for t in whole or trials]).median
+    entrant.peak_rss_bytes = max(t.peak_bytes for t in trials)
+    if whole:
+        entrant.makespan_s = Spread.of([t.makespan_s for t in whole])
+        entrant.throughput = items / entrant.makespan_s.median
+        return
+    entrant.status = "stopped"
+    ran = trials[-1].makespan_s
+    if not done:
+        entrant.reason = f"stopped after {ran:.3g} s, before any item had ended"
+        return
+    guess = ran * items / done
+    entrant.makespan_s = Spread(guess, guess, guess, 0)
+    entrant.throughput = done / ran
+    entrant.reason = (
+        f"stopped after {ran:.3g} s with {done} of {items} items done; "
+        f"all would have taken about {guess:.3g} s"
+    )
+
+
+def _judge(runner: Runner, serial: Runner, course: Course) -> None:
+    """Compare an entrant's results and time with serial's."""
+    entrant, reference = runner.entrant, serial.entrant
+    if not runner.trials:
+        return
+    if entrant.makespan_s is not None and reference.makespan_s is not None:
+        entrant.speedup = reference.makespan_s.median / entrant.makespan_s.median
+    if not any(trial.results for trial in runner.trials):
+        return
+    first = serial.trials[0].results
+    for trial in runner.trials:
+        one = runner.job.call.fn is serial.job.call.fn
+        index = first_difference(first, trial.results, course.same, one_function=one)
+        if index is None:
+            entrant.results = "same"
+            continue
+        again = _once_more(serial, course.items[index])
+        if runner is serial or not agree(first[index], again, course.same):
+            entrant.results = "not-repeatable"
+            entrant.reason = f"item {index} gives another result each time, with serial too"
+        else:
+            entrant.results = "different"
+            entrant.reason = f"item {index} gave another result than with serial"
+        return
+
+
+def _once_more(serial: Runner, item: object) -> Any:
+    """Run one item again, to see whether it is the work that is not repeatable."""
+    job = make_job(serial.job.call.fn, [item], setup=serial.job.call.setup, on_error="return")
+    return run_trial(job, opening("serial"), plan.BUDGET).results[0]
