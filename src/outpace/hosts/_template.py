@@ -23,8 +23,10 @@ def main(fd: str, *modules: str) -> None:
     """Serve until the caller is gone; in a forked child, be a worker instead."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(fd))
-    for name in ("outpace.hosts._worker", *modules):
-        importlib.import_module(name)
+    importlib.import_module("outpace.hosts._worker")
+    for name in modules:
+        with contextlib.suppress(ImportError):  # a driver that only the caller's sys.path has
+            importlib.import_module(name)
     workers = _serve(control)
     if workers is not None:
         sys.modules["outpace.hosts._worker"].serve_on(workers)

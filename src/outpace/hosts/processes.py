@@ -66,8 +66,10 @@ class Processes:
                 'if __name__ == "__main__"'
             )
             raise UsageError(msg)
-        opened = ProcessWorkers(call, driver, workers, slots)
+        opened = ProcessWorkers(call, driver, slots, crashes=CRASHES * workers)
         try:
+            share, extra = divmod(slots, workers)
+            opened.launch([(n, share + (n < extra)) for n in range(workers)])
             opened.wait_ready()
         except BaseException:
             opened.close()
@@ -92,8 +94,8 @@ class _Worker:
 class ProcessWorkers:
     """Be the worker processes, and what is out to each."""
 
-    def __init__(self, call: Call, driver: Driver, workers: int, slots: int) -> None:
-        """Start them; `wait_ready` waits until they are."""
+    def __init__(self, call: Call, driver: Driver, slots: int, crashes: int) -> None:
+        """Have none yet: `launch` starts them, and `wait_ready` waits until they are."""
         self.slots = slots
         self.usage = Usage()
         self._driver = driver
@@ -107,12 +109,10 @@ class ProcessWorkers:
         self._workers: dict[int, _Worker] = {}
         self._backlog: deque[Chunk] = deque()
         self._news: list[Report | Returned] = []
-        self._crashes_left = CRASHES * workers
+        self._crashes_left = crashes
         self._exit_error: BaseException | None = None
         self._closed = False
         self._watch()
-        share, extra = divmod(slots, workers)
-        self._launch([(n, share + (n < extra)) for n in range(workers)])
 
     # Opening.
 
@@ -137,7 +137,7 @@ class ProcessWorkers:
         if (control := self._launcher.watched()) is not None:
             self._selector.register(control, selectors.EVENT_READ)
 
-    def _launch(self, places: list[tuple[int, int]]) -> None:
+    def launch(self, places: list[tuple[int, int]]) -> None:
         """Start a worker for each (number, lanes), and say hello to it."""
         for launched, (number, lanes) in zip(
             self._launcher.launch(len(places)), places, strict=True
@@ -366,7 +366,7 @@ class ProcessWorkers:
             self._crashes_left -= CRASHES  # it died before it did anything: it will again
         self._crashes_left -= 1
         if self._crashes_left >= 0:
-            self._launch([(dead.number, dead.lanes)])
+            self.launch([(dead.number, dead.lanes)])
         elif not self._workers:
             msg = "the worker processes keep dying, so no more are started"
             while self._backlog:
