@@ -21,7 +21,6 @@ import sys
 import threading
 import time
 import traceback
-import warnings
 from collections import deque
 from typing import Any
 
@@ -30,6 +29,7 @@ from outpace.drivers import _lane
 from outpace.errors import RemoteError, SetupError, TransferError
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.protocol import Call, Workers
+from outpace.hosts._filters import set_filters
 from outpace.hosts._usage import own_usage
 from outpace.hosts._wire import Channel, Message, Packed, pack
 
@@ -87,7 +87,7 @@ def _open(channel: Channel, hello: Message) -> tuple[Workers | None, bool]:
         _lane.worker_loading = True  # importing the function's module must not start workers again
         fn, setup, is_async, filters = hello.payload.load()
         _lane.worker_loading = False
-        _set_filters(filters)
+        set_filters(filters)
         driver = importlib.import_module(meta["driver"]).driver
         return driver.open(Call(fn, setup, is_async), meta["lanes"]), driver.inline
     except BaseException as error:  # noqa: BLE001 - whatever it is, the caller must hear of it
@@ -95,12 +95,6 @@ def _open(channel: Channel, hello: Message) -> tuple[Workers | None, bool]:
         text = "".join(traceback.format_exception(shown))
         channel.send(("failed", isinstance(error, SetupError), str(error), text), _pack_error(shown))
         return None, True
-
-
-def _set_filters(filters: list[Any]) -> None:
-    """Put the caller's warnings filters in force."""
-    warnings.resetwarnings()  # also makes every module forget what it has warned about
-    warnings.filters[:] = filters  # type: ignore[index]
 
 
 def _reseed() -> None:

@@ -21,7 +21,6 @@ import signal
 import socket
 import sys
 import time
-import warnings
 from array import array
 from collections import deque
 from collections.abc import Sequence
@@ -34,6 +33,7 @@ from outpace.errors import SetupError, TransferError, UsageError, WorkerLostErro
 from outpace.flow.data import Chunk, Failure, Report, Returned
 from outpace.flow.outstanding import Outstanding
 from outpace.flow.protocol import Call, Driver, Usage
+from outpace.hosts._filters import named_filters
 from outpace.hosts._group import kill_group
 from outpace.hosts._launch import Launched, Launcher, launcher
 from outpace.hosts._value import by_value
@@ -118,7 +118,7 @@ class ProcessWorkers:
 
     def _pack_call(self, call: Call) -> Packed:
         """Pickle the job's call; say which function it is that cannot travel."""
-        filters = list(warnings.filters)
+        filters = named_filters()
         try:
             with self._by_value:
                 packed = pack((call.fn, call.setup, call.is_async, filters), by_value=True)
