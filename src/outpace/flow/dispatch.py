@@ -188,7 +188,7 @@ class Dispatcher:
         size = self._chunk_size()
         if not self.shared:
             return size if self._out.chunks < (slots * 2 if short else slots) else 0
-        ahead = min(slots * self._size, MOST * self.slots // self.lanes) if short else 0
+        ahead = self._held() if short else 0
         out = self._out.items
         free = slots + ahead - out
         return min(size, free) if free >= size or out < slots else 0
@@ -212,8 +212,11 @@ class Dispatcher:
         """Say whether reading on is allowed, with the first unreleased item still unfinished."""
         if not self.keep_order_window:
             return True
-        window = max(EARLY, 4 * self.slots * self._size)
-        return self._next - self.order.expected < window
+        return self._next - self.order.expected < max(EARLY, 4 * self._held())
+
+    def _held(self) -> int:
+        """Say how many items all workers together hold when each has one chunk for every lane."""
+        return min(self.slots * self._size, MOST * self.slots // self.lanes)
 
     def _next_chunk(self, size: int) -> Chunk:
         """Take the next chunk, of that size at most, from what waits."""
@@ -250,6 +253,8 @@ class Dispatcher:
         n = len(report)
         if isinstance(report.indexes, range):
             item_s = (report.ended[-1] - report.started[0]) / n
+            if self.shared:  # one after another, they kept all lanes of the worker waiting
+                item_s *= self.lanes
         else:
             item_s = (sum(report.ended) - sum(report.started)) / n
         if report.failures and item_s <= 0:
