@@ -101,7 +101,9 @@ class ProcessWorkers:
         self._driver = driver
         self._by_value = by_value(call)
         self._hello = self._pack_call(call)
-        self._launcher: Launcher = launcher([type(driver).__module__])
+        # What every worker would import is imported once, before the fork.
+        loop = ["asyncio"] if call.is_async else []
+        self._launcher: Launcher = launcher([type(driver).__module__, *loop])
         self._selector = selectors.DefaultSelector()
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_w, False)
