@@ -54,7 +54,7 @@ def run_delay() -> float:
 
     Linux counts it (proc(5), schedstat). Without it a busy machine makes computing look like waiting.
     """
-    fields = _read(Path("/proc/thread-self/schedstat")).split()
+    fields = _read("/proc/thread-self/schedstat").split()
     return int(fields[1]) / 1e9 if len(fields) > 1 else 0.0
 
 

@@ -22,12 +22,12 @@ from outpace.hosts._group import AT_ONCE, RECORD, kill_group
 def main(fd: str, *modules: str) -> None:
     """Serve until the caller is gone; in a forked child, be a worker instead."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    control = socket.socket(fileno=int(fd))
     importlib.import_module("outpace.hosts._worker")
     for name in modules:
         with contextlib.suppress(ImportError):  # a driver that only the caller's sys.path has
             importlib.import_module(name)
-    workers = _serve(control)
+    with socket.socket(fileno=int(fd)) as control:
+        workers = _serve(control)
     if workers is not None:
         sys.modules["outpace.hosts._worker"].serve_on(workers)
 
@@ -51,24 +51,35 @@ def _serve(control: socket.socket) -> socket.socket | None:
                 sockets = _receive(control)
                 if not sockets:
                     break
-                for mine in sockets:
-                    pid = os.fork()
-                    if pid == 0:
-                        _become_worker(control, selector, (wake_r, wake_w))
-                        for other in sockets:
-                            if other is not mine:
-                                other.close()
-                        return mine
-                    with contextlib.suppress(OSError):  # the child does it too; who is first?
-                        os.setpgid(pid, pid)
-                    mine.close()
-                    alive.add(pid)
-                    _tell(control, b"+", pid)
+                if (mine := _fork_each(control, sockets, alive)) is not None:
+                    _become_worker(control, selector, (wake_r, wake_w))
+                    return mine
     for pid in alive:
         kill_group(pid)
     for pid in alive:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
+    for fd in (wake_r, wake_w):
+        os.close(fd)
+    return None
+
+
+def _fork_each(
+    control: socket.socket, sockets: list[socket.socket], alive: set[int]
+) -> socket.socket | None:
+    """Fork a worker for each socket. Returns the worker's own in a child, None in the template."""
+    for mine in sockets:
+        pid = os.fork()
+        if pid == 0:
+            for other in sockets:
+                if other is not mine:
+                    other.close()
+            return mine
+        with contextlib.suppress(OSError):  # the child does it too; who is first?
+            os.setpgid(pid, pid)
+        mine.close()
+        alive.add(pid)
+        _tell(control, b"+", pid)
     return None
 
 

@@ -25,7 +25,7 @@ def peak_bytes() -> int:
     except ImportError:  # pragma: no cover - Windows
         import psutil  # noqa: PLC0415 - a dependency, loaded where it is needed
 
-        return int(psutil.Process().memory_info().peak_wset)
+        return int(psutil.Process().memory_info().peak_wset)  # type: ignore[attr-defined]
     unit = 1 if sys.platform == "darwin" else 1024
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
     try:

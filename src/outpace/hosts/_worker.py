@@ -22,7 +22,6 @@ import threading
 import time
 import traceback
 from collections import deque
-from typing import Any
 
 import outpace.drivers
 from outpace.drivers import _lane
@@ -80,7 +79,7 @@ def _open(channel: Channel, hello: Message) -> tuple[Workers | None, bool]:
     try:
         sys.path[:] = meta["path"]
         sys.argv[:] = meta["argv"]
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, TypeError):  # it may be gone
             os.chdir(meta["directory"])
         outpace.drivers.__path__[:] = meta["drivers"]
         _reseed()

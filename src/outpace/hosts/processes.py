@@ -15,34 +15,29 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import selectors
 import signal
 import socket
 import sys
 import time
-from array import array
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import outpace.drivers
 from outpace.drivers import _lane
-from outpace.errors import SetupError, TransferError, UsageError, WorkerLostError, WorkerStartError
+from outpace.errors import TransferError, UsageError, WorkerLostError, WorkerStartError
 from outpace.flow.data import Chunk, Failure, Report, Returned
-from outpace.flow.outstanding import Outstanding
 from outpace.flow.protocol import Call, Driver, Usage
 from outpace.hosts._filters import named_filters
 from outpace.hosts._group import kill_group
 from outpace.hosts._launch import Launched, Launcher, launcher
+from outpace.hosts._peer import Peer, failures, lost, untransferable, working_directory
 from outpace.hosts._value import by_value
 from outpace.hosts._wire import Channel, Message, Packed, pack
 
 CRASHES = 5  # replacements per worker; arbitrary: enough for a few bad items, an end for a loop
 EXIT_GRACE = 1.0  # seconds from a worker's last word to its end: for what it does at exit
 GRACE = 0.25  # seconds that a busy worker has to unwind when the run is closed half-way
-SAME_CLOCK = 0.005  # two processes' clocks that differ by less are one clock, read at two moments
 
 
 class Processes:
@@ -77,20 +72,6 @@ class Processes:
         return opened
 
 
-@dataclass(slots=True, eq=False)
-class _Worker:
-    """Be what is known here of one worker process."""
-
-    number: int
-    lanes: int
-    pid: int
-    channel: Channel
-    ready: bool = False
-    said_bye: bool = False
-    clock_offset: float = 0.0
-    out: Outstanding = field(default_factory=Outstanding)
-
-
 class ProcessWorkers:
     """Be the worker processes, and what is out to each."""
 
@@ -108,7 +89,7 @@ class ProcessWorkers:
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_w, False)
         # The mutable state: the workers, what waits for one, and what is known but not yet said.
-        self._workers: dict[int, _Worker] = {}
+        self._workers: dict[int, Peer] = {}
         self._backlog: deque[Chunk] = deque()
         self._news: list[Report | Returned] = []
         self._crashes_left = crashes
@@ -148,14 +129,14 @@ class ProcessWorkers:
 
     def _greet(self, launched: Launched, number: int, lanes: int) -> None:
         """Tell a new worker what to be."""
-        launched.sock.setblocking(False)
-        worker = _Worker(number, lanes, launched.pid, Channel(launched.sock))
+        launched.sock.setblocking(False)  # noqa: FBT003 - its only form
+        worker = Peer(number, lanes, launched.pid, Channel(launched.sock))
         self._workers[worker.pid] = worker
         self._selector.register(worker.channel, selectors.EVENT_READ, worker)
         meta = {
             "path": sys.path,
             "argv": sys.argv,
-            "directory": os.getcwd(),
+            "directory": working_directory(),
             "drivers": list(outpace.drivers.__path__),
             "driver": type(self._driver).__module__,
             "lanes": lanes,
@@ -203,24 +184,19 @@ class ProcessWorkers:
         with contextlib.suppress(OSError):
             os.write(self._wake_w, b"w")
 
-    def _split(self, worker: _Worker, chunk: Chunk, error: BaseException) -> None:
+    def _split(self, worker: Peer, chunk: Chunk, error: BaseException) -> None:
         """Send the items of a chunk one by one; the one that cannot travel is its own failure."""
         if len(chunk) > 1:
             for index, item in zip(chunk.indexes, chunk.items, strict=True):
                 self.start(Chunk(index, [item], chunk.queued, chunk.attempt))
             return
-        msg = (
-            f"the item, a {type(chunk.items[0]).__name__}, cannot be sent to a worker process: "
-            f"{type(error).__name__}: {error}; send plain data, or use threads"
-        )
-        wrapped = TransferError(msg)
-        wrapped.__cause__ = error
-        self._news.append(failures(chunk, Failure(wrapped), worker.number))
+        what = f"the item, a {type(chunk.items[0]).__name__}, cannot be sent to a worker process"
+        self._news.append(failures(chunk, untransferable(what, error), worker.number))
 
     def _turn(self, timeout: float | None) -> None:
         """Wait once, and deal with everything that is there."""
         for key, events in self._selector.select(timeout):
-            if isinstance(key.data, _Worker):
+            if isinstance(key.data, Peer):
                 if events & selectors.EVENT_WRITE:
                     self._flush(key.data)
                 if events & selectors.EVENT_READ and not self._read(key.data):
@@ -235,7 +211,7 @@ class ProcessWorkers:
         if control is not None and self._launcher.watched() is None:
             self._selector.unregister(control)
 
-    def _read(self, worker: _Worker) -> bool:
+    def _read(self, worker: Peer) -> bool:
         """Take in what a worker has said; say whether it may say more."""
         try:
             while (message := worker.channel.receive()) is not None:
@@ -244,78 +220,40 @@ class ProcessWorkers:
             return False
         return True
 
-    def _hear(self, worker: _Worker, message: Message) -> None:
+    def _hear(self, worker: Peer, message: Message) -> None:
         """Take in one message."""
         match message.meta:
-            case ("report", indexes, started, ended, packed_failures, cpu_s, lane):
-                report = Report(indexes, [], started, ended, {}, cpu_s, worker.number, lane)
-                self._fill(worker, report, message.payload, packed_failures)
-                worker.out.match(indexes)
-                self._news.append(report)
+            case ("report", *columns):
+                self._news.append(worker.report(columns, message.payload))
             case ("ready", there):
-                offset = time.perf_counter() - there
-                worker.clock_offset = offset if abs(offset) > SAME_CLOCK else 0.0
-                worker.ready = True
+                worker.is_ready(there)
                 while self._backlog:
                     self.start(self._backlog.popleft())
             case ("unreadable", first, text):
                 self._resend(worker, first, message.payload.load(), text)
             case ("failed", in_setup, text, trace) if not self._closed:
-                raise self._start_error(worker, message.payload, in_setup, text, trace)
+                raise worker.start_error(message.payload, text, trace, in_setup=in_setup)
             case ("bye", cpu_s, peak, error):
                 worker.said_bye = True
                 self.usage.cpu_s += cpu_s
                 self.usage.peak_bytes += peak
                 if error:
-                    self._exit_error = pickle.loads(error)  # noqa: S301 - our own process
+                    self._exit_error = Packed(error, []).load()
+            case _:
+                pass  # a worker that failed to start while all are being closed
 
-    def _fill(
-        self, worker: _Worker, report: Report, payload: Packed, packed: list[Any]
-    ) -> None:
-        """Put the values and failures of a report in, and its times into our clock."""
-        try:
-            report.values = payload.load()
-        except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
-            msg = f"a result cannot be read here: {type(error).__name__}: {error}"
-            wrapped = TransferError(msg)
-            wrapped.__cause__ = error
-            report.values = [None] * len(report.indexes)
-            report.failures = {n: Failure(wrapped) for n in range(len(report.indexes))}
-        for position, kind, error_pickle, text in packed:
-            error = Packed(error_pickle, []).load()
-            report.failures[position] = Failure(error, kind, text)
-        if worker.clock_offset:
-            report.started = array("d", (t + worker.clock_offset for t in report.started))
-            report.ended = array("d", (t + worker.clock_offset for t in report.ended))
-
-    def _resend(self, worker: _Worker, first: int, error: BaseException, text: str) -> None:
+    def _resend(self, worker: Peer, first: int, error: BaseException, text: str) -> None:
         """Deal with a chunk that the worker could not read: find the item that it is."""
         chunk = worker.out.take_chunk(first)
         if len(chunk) > 1:
             self._split(worker, chunk, error)
             return
-        msg = f"the item cannot be read in a worker process: {type(error).__name__}: {error}"
-        wrapped = TransferError(msg)
-        wrapped.__cause__ = error
-        self._news.append(failures(chunk, Failure(wrapped, traceback=text), worker.number))
-
-    def _start_error(
-        self, worker: _Worker, payload: Packed, in_setup: bool, text: str, trace: str
-    ) -> Exception:
-        """Make the error of a worker that cannot begin."""
-        cause = payload.load()
-        if in_setup:
-            error: Exception = SetupError(text)
-        else:
-            msg = f"worker process {worker.number} could not load the function: {type(cause).__name__}: {cause}"
-            error = WorkerStartError(msg)
-        error.__cause__ = cause
-        error.add_note(f"in the worker process:\n{trace.rstrip()}")
-        return error
+        failure = untransferable("the item cannot be read in a worker process", error, text)
+        self._news.append(failures(chunk, failure, worker.number))
 
     # Writing, with what the socket does not take at once waiting for the selector.
 
-    def _write(self, worker: _Worker, meta: object, payload: Packed) -> None:
+    def _write(self, worker: Peer, meta: object, payload: Packed) -> None:
         """Send a message, now or as soon as the worker reads."""
         try:
             done = worker.channel.send(meta, payload)
@@ -326,7 +264,7 @@ class ProcessWorkers:
                 worker.channel, selectors.EVENT_READ | selectors.EVENT_WRITE, worker
             )
 
-    def _flush(self, worker: _Worker) -> None:
+    def _flush(self, worker: Peer) -> None:
         """Send more of what waits."""
         with contextlib.suppress(OSError):
             if worker.channel.flush():
@@ -334,7 +272,7 @@ class ProcessWorkers:
 
     # Dying.
 
-    def _hang_up(self, worker: _Worker) -> None:
+    def _hang_up(self, worker: Peer) -> None:
         """Deal with a socket that has ended: the process is dead, or about to be."""
         if not worker.said_bye:
             kill_group(worker.pid)
@@ -344,7 +282,7 @@ class ProcessWorkers:
             exitcode = self._launcher.wait_death(worker.pid, EXIT_GRACE)
         self._bury(worker, exitcode)
 
-    def _bury(self, worker: _Worker, exitcode: int | None) -> None:
+    def _bury(self, worker: Peer, exitcode: int | None) -> None:
         """Account for what a dead worker had, and replace it."""
         del self._workers[worker.pid]
         self._selector.unregister(worker.channel)
@@ -354,15 +292,11 @@ class ProcessWorkers:
         chunks = worker.out.drain()
         # A worker with one lane runs chunks in turn: only the first can have been begun.
         begun = chunks if self._driver.overlaps else chunks[:1]
-        for chunk in begun:
-            how = describe_exit(exitcode)
-            msg = f"the worker process that had this item {how}; {len(chunk)} items had been sent with it"
-            lost = Failure(WorkerLostError(msg, exitcode), "lost")
-            self._news.append(failures(chunk, lost, worker.number))
+        self._news.extend(lost(chunk, exitcode, worker.number) for chunk in begun)
         self._news.extend(Returned(chunk.indexes) for chunk in chunks[len(begun) :])
         self._replace(worker)
 
-    def _replace(self, dead: _Worker) -> None:
+    def _replace(self, dead: Peer) -> None:
         """Start a worker in the place of a dead one, unless too many have died."""
         if not dead.ready and not dead.out.chunks and not self._news:
             self._crashes_left -= CRASHES  # it died before it did anything: it will again
@@ -372,8 +306,8 @@ class ProcessWorkers:
         elif not self._workers:
             msg = "the worker processes keep dying, so no more are started"
             while self._backlog:
-                lost = Failure(WorkerLostError(msg), "lost")
-                self._news.append(failures(self._backlog.popleft(), lost, dead.number))
+                gone = Failure(WorkerLostError(msg), "lost")
+                self._news.append(failures(self._backlog.popleft(), gone, dead.number))
             raise WorkerStartError(msg)
 
     # Ending.
@@ -402,42 +336,15 @@ class ProcessWorkers:
         for worker in self._workers.values():
             with contextlib.suppress(OSError):
                 worker.channel.sock.shutdown(socket.SHUT_WR)
-            if worker.out.chunks or not worker.ready:
+            if worker.is_busy:
                 kill_group(worker.pid, signal.SIGTERM)
         until = time.perf_counter() + GRACE
         while self._workers:
-            busy = [w for w in self._workers.values() if w.out.chunks or not w.ready]
+            busy = [w for w in self._workers.values() if w.is_busy]
             self._turn(max(0.0, until - time.perf_counter()) if busy else None)
             if time.perf_counter() >= until:
                 for worker in busy:
                     kill_group(worker.pid)
-
-
-def failures(chunk: Chunk, failure: Failure, worker: int) -> Report:
-    """Make the report of a chunk all of whose items failed in the same way, without having run."""
-    now = array("d", [time.perf_counter()]) * len(chunk)
-    positions = range(len(chunk))
-    return Report(
-        chunk.indexes, [None] * len(chunk), now, now, dict.fromkeys(positions, failure), worker=worker
-    )
-
-
-def describe_exit(exitcode: int | None) -> str:
-    """Say in words how a process ended."""
-    if exitcode is None:
-        return "vanished"
-    if exitcode >= 0:
-        return f"ended with exit code {exitcode}"
-    try:
-        name = signal.Signals(-exitcode).name
-    except ValueError:
-        name = f"signal {-exitcode}"
-    hint = ""
-    if name == "SIGKILL":
-        hint = " (by somebody, or by the kernel because memory ran out)"
-    elif name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE"):
-        hint = " (a crash in native code)"
-    return f"was killed by {name}{hint}"
 
 
 host = Processes()

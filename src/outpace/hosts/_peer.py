@@ -1,0 +1,127 @@
+"""One worker process as its caller knows it, and how what it says becomes reports.
+
+`processes` moves the bytes and decides who gets what; here is what the messages mean.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from array import array
+from dataclasses import dataclass, field
+from typing import Any
+
+from outpace.errors import SetupError, TransferError, WorkerLostError, WorkerStartError
+from outpace.flow.data import Chunk, Failure, Report
+from outpace.flow.outstanding import Outstanding
+from outpace.hosts._wire import Channel, Packed
+
+SAME_CLOCK = 0.005  # two processes' clocks that differ by less are one clock, read at two moments
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """Be what is known here of one worker process."""
+
+    number: int
+    lanes: int
+    pid: int
+    channel: Channel
+    ready: bool = False
+    said_bye: bool = False
+    clock_offset: float = 0.0
+    out: Outstanding = field(default_factory=Outstanding)
+
+    @property
+    def is_busy(self) -> bool:
+        """Say whether it has items that it has not reported, or is still starting."""
+        return self.out.chunks > 0 or not self.ready
+
+    def is_ready(self, there: float) -> None:
+        """Note that it is, and how its clock and ours differ."""
+        offset = time.perf_counter() - there
+        self.clock_offset = offset if abs(offset) > SAME_CLOCK else 0.0
+        self.ready = True
+
+    def report(self, columns: list[Any], payload: Packed) -> Report:
+        """Put a report together: values that may not load, failures, times in our clock."""
+        indexes, started, ended, packed_failures, cpu_s, lane = columns
+        report = Report(indexes, [], started, ended, {}, cpu_s, self.number, lane)
+        try:
+            report.values = payload.load()
+        except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
+            failure = untransferable("a result cannot be read here", error)
+            report.values = [None] * len(indexes)
+            report.failures = dict.fromkeys(range(len(indexes)), failure)
+        for position, kind, error_pickle, text in packed_failures:
+            report.failures[position] = Failure(Packed(error_pickle, []).load(), kind, text)
+        if self.clock_offset:
+            report.started = array("d", (t + self.clock_offset for t in started))
+            report.ended = array("d", (t + self.clock_offset for t in ended))
+        self.out.match(indexes)
+        return report
+
+    def start_error(self, payload: Packed, text: str, trace: str, *, in_setup: bool) -> Exception:
+        """Make the error of a worker that cannot begin."""
+        cause = payload.load()
+        error: Exception
+        if in_setup:
+            error = SetupError(text)
+        else:
+            why = f"{type(cause).__name__}: {cause}"
+            error = WorkerStartError(
+                f"worker process {self.number} could not load the function: {why}"
+            )
+        error.__cause__ = cause
+        error.add_note(f"in the worker process:\n{trace.rstrip()}")
+        return error
+
+
+def untransferable(what: str, error: BaseException, trace: str | None = None) -> Failure:
+    """Make the failure of something that cannot travel."""
+    wrapped = TransferError(
+        f"{what}: {type(error).__name__}: {error}; pass plain data, or use threads"
+    )
+    wrapped.__cause__ = error
+    return Failure(wrapped, traceback=trace)
+
+
+def lost(chunk: Chunk, exitcode: int | None, worker: int) -> Report:
+    """Make the report of a chunk that a dead worker had begun."""
+    among = f", among {len(chunk)} that it had been sent together" if len(chunk) > 1 else ""
+    msg = f"the worker process that had this item{among} {describe_exit(exitcode)}"
+    return failures(chunk, Failure(WorkerLostError(msg, exitcode), "lost"), worker)
+
+
+def failures(chunk: Chunk, failure: Failure, worker: int) -> Report:
+    """Make the report of a chunk all of whose items failed in the same way."""
+    now = array("d", [time.perf_counter()]) * len(chunk)
+    all_alike = dict.fromkeys(range(len(chunk)), failure)
+    return Report(chunk.indexes, [None] * len(chunk), now, now, all_alike, worker=worker)
+
+
+def describe_exit(exitcode: int | None) -> str:
+    """Say in words how a process ended."""
+    if exitcode is None:
+        return "vanished"
+    if exitcode >= 0:
+        return f"ended with exit code {exitcode}"
+    try:
+        name = signal.Signals(-exitcode).name
+    except ValueError:
+        name = f"signal {-exitcode}"
+    hint = ""
+    if name == "SIGKILL":
+        hint = " (by somebody, or by the kernel because memory ran out)"
+    elif name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE"):
+        hint = " (a crash in native code)"
+    return f"was killed by {name}{hint}"
+
+
+def working_directory() -> str | None:
+    """Return where this process is, None where that has been deleted."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - a plain string is what travels
+    except OSError:
+        return None
