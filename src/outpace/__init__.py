@@ -1,8 +1,8 @@
 """Run the same work under any concurrency model, race the models, and use the best one."""
 
 from outpace.api import amap, arun, map, race, run  # noqa: A004 - the public name
-from outpace.flow.data import Cancelled, Done, Failed, Lost, Outcome, TimedOut
-from outpace.flow.run import Run, Summary
+from outpace.flow.data import Cancelled, Done, Failed, Lost, Outcome, Summary, TimedOut
+from outpace.flow.run import Run
 from outpace.models import models
 
 __all__ = [

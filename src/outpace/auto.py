@@ -19,12 +19,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from outpace import models
-from outpace.drivers.serial import driver as serial
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.outstanding import Outstanding
 from outpace.flow.protocol import Call, Usage, Workers
 from outpace.machine import gil_enabled, run_delay, usable_cpus
+from outpace.models import elsewhere, opening
 
 ENOUGH = 0.03  # seconds measured before a choice is made, unless one item takes longer
 WAITING = 0.5  # an item that is off the CPU for this share of its time waits rather than computes
@@ -48,11 +47,11 @@ class Auto:
 
     def open(self, call: Call) -> Workers:
         """Begin where the caller is."""
-        return AutoWorkers(self, call, serial.open(call, 1))
+        return AutoWorkers(self, call, opening("serial").open(call))
 
     async def aopen(self, call: Call) -> object:
         """Begin in a thread, so that the caller's loop goes on."""
-        return await models.elsewhere(lambda: self.open(call)).aopen()
+        return await elsewhere(lambda: self.open(call)).aopen()
 
     def choose(self, model: str, why: str, call: Call, at_once: int | None) -> Workers | None:
         """Settle on a model; return its workers, or None to stay serial.
@@ -63,9 +62,9 @@ class Auto:
         self.reasons.append(why)
         if model == "serial":
             return None
-        opening = models.opening(model, self.asked_workers, self.asked_in_flight or at_once)
-        self.workers, self.slots, self.shared = opening.workers, opening.slots, opening.shared
-        return opening.open(call)
+        chosen = opening(model, self.asked_workers, self.asked_in_flight or at_once)
+        self.workers, self.slots, self.shared = chosen.workers, chosen.slots, chosen.shared
+        return chosen.open(call)
 
 
 class AutoWorkers:

@@ -9,12 +9,13 @@ and the benchmarks are all parametrised on `names()`.
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from outpace import drivers, hosts
+from outpace.drivers._lane import needs_loop
+from outpace.drivers._loop import loop_is_running
 from outpace.errors import ModelUnavailableError, UnknownModelError
 from outpace.flow.job import check_positive
 from outpace.flow.protocol import Call, Driver, Host, Workers
@@ -70,7 +71,7 @@ class Opening:
         """Open the workers, in a thread of their own where this one has a loop running already."""
         if self.of.host is not None:
             return self.of.host.open(call, self.of.driver, self.workers, self.slots)
-        if loop_is_running() and (self.of.driver.native_async or call.is_async):
+        if loop_is_running() and (self.of.driver.native_async or needs_loop(call)):
             return elsewhere(lambda: self.of.driver.open(call, self.slots)).open()
         return self.of.driver.open(call, self.slots)
 
@@ -119,8 +120,8 @@ def names() -> list[str]:
 def find(name: str) -> Model:
     """Return the model of this name; raise `UnknownModelError` when there is none."""
     if isinstance(name, str):
-        host_name, _, driver_name = name.rpartition("+")
-        model = _named(host_name, driver_name)
+        host_name, plus, driver_name = name.rpartition("+")
+        model = _named(host_name, driver_name) if host_name or not plus else None
         if model is not None:
             return model
     msg = f"there is no model {name!r}; the models are auto, {', '.join(names())}"
@@ -155,12 +156,6 @@ def elsewhere(open_workers: Callable[[], Workers]) -> Elsewhere:
     from outpace.drivers._elsewhere import Elsewhere  # noqa: PLC0415 - brings concurrent.futures
 
     return Elsewhere(open_workers)
-
-
-def loop_is_running() -> bool:
-    """Say whether an event loop runs in this thread, without importing asyncio to find out."""
-    asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001 - documented for this
 
 
 def _lanes(driver: Driver, asked: int | None) -> int:

@@ -9,13 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.protocol import Usage, Workers
-
-if TYPE_CHECKING:
-    import asyncio
 
 
 class Elsewhere:
@@ -30,18 +26,28 @@ class Elsewhere:
 
     def open(self) -> Elsewhere:
         """Open the workers, waiting for it."""
+        opening = self._thread.submit(self._open_workers)
         try:
-            self._inner = self._thread.submit(self._open_workers).result()
-        except BaseException:
+            self._inner = opening.result()
+        except BaseException:  # its own error; or a Ctrl-C, and then it may still succeed
             self._thread.shutdown()
+            if opening.exception() is None:
+                opening.result().close()
             raise
         return self
 
     async def aopen(self) -> Elsewhere:
-        """Open the workers, awaiting it."""
+        """Open the workers, awaiting it; a cancelled opening is seen to its end and closed again."""
+        import asyncio  # noqa: PLC0415 - a plain program should not pay for it
+
+        opening = asyncio.wrap_future(self._thread.submit(self._open_workers))
         try:
-            self._inner = await self._loop().run_in_executor(self._thread, self._open_workers)
+            self._inner = await asyncio.shield(opening)
         except BaseException:
+            await asyncio.wait([opening])
+            if opening.exception() is None:
+                self._inner = opening.result()
+                await self.aclose()
             self._thread.shutdown()
             raise
         return self
@@ -67,21 +73,35 @@ class Elsewhere:
         self.inner.start(chunk)
 
     def reports(self, timeout: float | None) -> Sequence[Report | Returned]:
-        """Wait for reports."""
-        return self._thread.submit(self.inner.reports, timeout).result()
-
-    async def areports(self, timeout: float | None) -> Sequence[Report | Returned]:
-        """Await reports; a cancelled wait is ended in the thread too, so that it is free again."""
-        waiting = self._loop().run_in_executor(self._thread, self.inner.reports, timeout)
+        """Wait for reports; a Ctrl-C ends the wait in the thread too, so that it is free again."""
+        waiting = self._thread.submit(self.inner.reports, timeout)
         try:
-            return await waiting
+            return waiting.result()
         except BaseException:
-            self.inner.wake()
+            self.interrupt()
+            raise
+
+    async def areports(self, timeout: float | None) -> Sequence[Report | Returned]:  # noqa: ASYNC109 - as `reports`
+        """Await reports; a cancelled wait is ended in the thread too."""
+        import asyncio  # noqa: PLC0415
+
+        waiting = self._thread.submit(self.inner.reports, timeout)
+        try:
+            return await asyncio.wrap_future(waiting)
+        except BaseException:
+            self.interrupt()
             raise
 
     def wake(self) -> None:
         """Make `reports` return early."""
         self.inner.wake()
+
+    def interrupt(self) -> None:
+        """End what the thread waits for, for good: the workers are about to be closed."""
+        self.inner.wake()
+        interrupt: Callable[[], None] | None = getattr(self.inner, "interrupt", None)
+        if interrupt is not None:
+            interrupt()
 
     def close(self) -> None:
         """Close the workers and end the thread."""
@@ -93,17 +113,13 @@ class Elsewhere:
                 self._thread.shutdown()
 
     async def aclose(self) -> None:
-        """Do the same without blocking the loop."""
+        """Do the same without blocking the loop; once begun it is carried out, cancelled or not."""
+        import asyncio  # noqa: PLC0415
+
         if not self._closed:
             self._closed = True
+            closing = asyncio.wrap_future(self._thread.submit(self.inner.close))
             try:
-                await self._loop().run_in_executor(self._thread, self.inner.close)
+                await asyncio.shield(closing)
             finally:
-                self._thread.shutdown()
-
-    @staticmethod
-    def _loop() -> asyncio.AbstractEventLoop:
-        """Return the running loop."""
-        import asyncio  # noqa: PLC0415 - a plain program should not pay for it
-
-        return asyncio.get_running_loop()
+                self._thread.shutdown(wait=closing.done())

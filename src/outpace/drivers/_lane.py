@@ -6,7 +6,8 @@ gets an event loop of the lane's own.
 
 Guarantees: whatever an item raises becomes its `Failure` (only a real Ctrl-C, in the caller's main
 thread, goes through); a long chunk is reported piece by piece, at least every `PATIENCE` seconds
-between items, so that slow items are seen early. Tested by `tests/drivers/test_lane.py`.
+between items, so that slow items are seen early; the setup and the items see the caller's context
+variables. Tested by `tests/drivers/test_lane.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from outpace.drivers._loop import apart_from_loops, close_loop, end_task, new_loop, without_loop
 from outpace.errors import SetupError
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.protocol import Call
@@ -40,6 +42,8 @@ class Lane:
         self._context = call.context.copy()
         self._exits = contextlib.AsyncExitStack()
         self._loop = new_loop() if needs_loop(call) else None
+        self._task: asyncio.Task[Report] | None = None  # what the loop is on now
+        self._closing = False
         self._args: tuple[Any, ...] = ()
         try:
             if call.setup is not None:
@@ -61,16 +65,44 @@ class Lane:
             position += len(report)
             yield report
 
+    def interrupt(self) -> None:
+        """Cancel what the lane awaits, if anything; it is about to be closed. For any thread."""
+        self._closing = True
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # it is closed already
+                loop.call_soon_threadsafe(self._cancel)
+
     def close(self) -> None:
         """Close the setup and the lane's loop; raise `SetupError` when the setup's exit fails."""
+        self._closing = True
+        if self._loop is None:
+            self._close_setup()
+        else:
+            apart_from_loops(self._close_loop)
+
+    def _close_setup(self) -> None:
+        """Close the setup."""
         try:
             self._wait_for(self._exits.aclose())
         except BaseException as error:
             raise setup_failed(error, "at its exit, after the items") from error
+
+    def _close_loop(self) -> None:
+        """End what a Ctrl-C has left behind on the loop, close the setup, then the loop."""
+        loop, task = self._loop, self._task
+        assert loop is not None
+        try:
+            if task is not None and self._cancel():
+                end_task(loop, task)
+            self._close_setup()
         finally:
-            if self._loop is not None:
-                close_loop(self._loop)
-                self._loop = None
+            close_loop(loop)
+            self._loop = None
+
+    def _cancel(self) -> bool:
+        """Cancel what the lane awaits; say whether there is anything."""
+        return self._task is not None and self._task.cancel()
 
     def _called(self, chunk: Chunk, position: int) -> Report:
         """Call the function on items from a position on, for as long as patience lasts."""
@@ -94,7 +126,8 @@ class Lane:
     def _awaited(self, chunk: Chunk, position: int) -> Report:
         """Do the same with a coroutine function, on the lane's own loop."""
         assert self._loop is not None
-        return self._loop.run_until_complete(self._await_each(chunk, position))
+        self._task = self._loop.create_task(self._await_each(chunk, position))
+        return self._loop.run_until_complete(self._task)
 
     async def _await_each(self, chunk: Chunk, position: int) -> Report:
         """Await the function on one item after another."""
@@ -107,20 +140,21 @@ class Lane:
             try:
                 value = fn(item, *args)
                 values.append(await value if hasattr(value, "__await__") else value)
-            except BaseException as error:  # noqa: BLE001 - any end of an item is its outcome
+            except BaseException as error:
+                if self._closing:
+                    raise
                 failures[len(values)] = failed(error)
                 values.append(None)
             now = clock()
             edges.append(now)
-            if now > until:
+            if now > until or self._closing:
                 break
         return sequential(chunk.first + position, values, failures, edges)
 
     def _wait_for(self, awaitable: Any) -> Any:
         """Run a coroutine: on the lane's loop, or, where nothing in it waits, without any."""
-        if self._loop is not None:
-            return self._loop.run_until_complete(awaitable)
-        return without_loop(awaitable)
+        run = without_loop if self._loop is None else self._loop.run_until_complete
+        return self._context.run(run, awaitable)
 
 
 def sequential(
@@ -198,37 +232,3 @@ def setup_failed(error: BaseException, when: str = "before any item ran") -> Bas
     if isinstance(error, KeyboardInterrupt | SetupError):
         return error
     return SetupError(f"setup failed {when}: {type(error).__name__}: {error}")
-
-
-def without_loop(coroutine: Any) -> Any:
-    """Run a coroutine that never waits for anything."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value
-    coroutine.close()
-    msg = "an asynchronous setup needs a coroutine function, or a model with an event loop"
-    raise RuntimeError(msg)
-
-
-def new_loop() -> asyncio.AbstractEventLoop:
-    """Make a loop of whatever kind the caller's policy makes."""
-    import asyncio  # noqa: PLC0415
-
-    return asyncio.new_event_loop()
-
-
-def close_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """Close a loop as `asyncio.run` does: leftover tasks, asynchronous generators, executor."""
-    import asyncio  # noqa: PLC0415
-
-    try:
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
-    finally:
-        loop.close()

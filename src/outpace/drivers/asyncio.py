@@ -28,12 +28,14 @@ from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from outpace.drivers._lane import close_loop, enter, failed, sequential, setup_failed
+from outpace.drivers._lane import enter, failed, sequential, setup_failed
+from outpace.drivers._loop import apart_from_loops, close_loop
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.protocol import Call, Usage
 
 BREATH = 0.005  # seconds after which a lane that never waits lets the others run
 LINGER = 0.002  # seconds that a finished item may wait for company while there is more to do
+AGAIN = 0.05  # seconds until an item that goes on after it was cancelled is cancelled again
 ROW = 64  # items that never waited, one after another, are a report of their own from this many
 
 clock = time.perf_counter
@@ -58,7 +60,7 @@ class Asyncio:
         loop = asyncio.new_event_loop()
         workers = AsyncioWorkers(call, lanes, loop)
         try:
-            loop.run_until_complete(workers.aopen())
+            call.context.copy().run(loop.run_until_complete, workers.aopen())
         except BaseException:
             workers.close()
             raise
@@ -88,6 +90,7 @@ class AsyncioWorkers:
         self._args: tuple[Any, ...] = ()
         self._closed = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._cancelled = False  # whether a lane has ended that we did not close
         # The mutable state of the work: what waits, which lanes do, and what has ended.
         self._queue: deque[_Line] = deque()
         self._idle: list[asyncio.Future[None]] = []
@@ -105,10 +108,14 @@ class AsyncioWorkers:
             except BaseException as error:
                 raise setup_failed(error) from error
             self._args = (state,)
-        self._tasks = [
-            self._loop.create_task(self._lane(), name=f"outpace lane {n}")
-            for n in range(self.slots)
-        ]
+        self._hire()
+
+    def _hire(self) -> None:
+        """Start as many lanes as are missing: all, or those that somebody else has cancelled."""
+        self._tasks = [task for task in self._tasks if not task.done()]
+        for n in range(len(self._tasks), self.slots):
+            self._tasks.append(self._loop.create_task(self._lane(), name=f"outpace lane {n}"))
+        self._cancelled = False
 
     def start(self, chunk: Chunk) -> None:
         """Put items in line, and see to it that a lane looks at them."""
@@ -118,6 +125,8 @@ class AsyncioWorkers:
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """Run the loop until something ended or time is up."""
+        if self._cancelled:
+            self._hire()
         if not self._ended and not self._signalled:
             self._signal = self._loop.stop
             timer = None if timeout is None else self._loop.call_later(timeout, self._loop.stop)
@@ -126,8 +135,10 @@ class AsyncioWorkers:
                 timer.cancel()
         return self._collect()
 
-    async def areports(self, timeout: float | None) -> Sequence[Report]:
+    async def areports(self, timeout: float | None) -> Sequence[Report]:  # noqa: ASYNC109 - as `reports`
         """Do the same on the caller's running loop."""
+        if self._cancelled:
+            self._hire()
         if not self._ended and not self._signalled:
             event = asyncio.Event()
             self._signal = event.set
@@ -143,8 +154,11 @@ class AsyncioWorkers:
 
     def close(self) -> None:
         """Cancel the items, close the setup, close the loop."""
-        if self._closed:
-            return
+        if not self._closed:
+            apart_from_loops(self._close)
+
+    def _close(self) -> None:
+        """Do so, where no loop is running."""
         self._signal = lambda: None  # a wake-up still under way must not stop the closing
         try:
             self._loop.run_until_complete(self.aclose())
@@ -155,14 +169,25 @@ class AsyncioWorkers:
         """Cancel the items and close the setup; leave the loop to its owner."""
         self._closed = True
         self._queue.clear()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
         try:
-            await self._exits.aclose()
-        except BaseException as error:
-            raise setup_failed(error, "at its exit, after the items") from error
+            await self._end_lanes()
+        finally:
+            try:
+                await self._exits.aclose()
+            except BaseException as error:
+                raise setup_failed(error, "at its exit, after the items") from error
+
+    async def _end_lanes(self) -> None:
+        """Cancel the lanes, again and again where an item swallows it and goes on."""
+        waiting = set(self._tasks)
+        while waiting:
+            for task in waiting:
+                task.cancel()
+            ended, waiting = await asyncio.wait(waiting, timeout=AGAIN)
+            for task in ended:
+                if not task.cancelled():
+                    task.exception()  # a Ctrl-C that was raised in an item, and was seen there
+        self._tasks.clear()
 
     def _collect(self) -> Sequence[Report]:
         """Return what has ended as one report."""
@@ -200,7 +225,17 @@ class AsyncioWorkers:
                 self._looking += 1
 
     async def _lane(self) -> None:
-        """Carry out items until it is over."""
+        """Carry out items until it is over, or until somebody else cancels everything on the loop."""
+        try:
+            await self._carry()
+        except asyncio.CancelledError:
+            if not self._closed:
+                self._cancelled = True
+                self._announce()
+            raise
+
+    async def _carry(self) -> None:
+        """Carry out items."""
         self._looking += 1
         while not self._closed:
             if not self._queue:
@@ -209,7 +244,11 @@ class AsyncioWorkers:
                 self._looking -= 1
                 await idle
             elif (waiting := self._row()) is None:
-                await asyncio.sleep(0)
+                try:
+                    await asyncio.sleep(0)
+                except asyncio.CancelledError:
+                    self._looking -= 1
+                    raise
             else:
                 self._looking -= 1
                 if self._queue:
@@ -257,16 +296,21 @@ class AsyncioWorkers:
         """Await an item that has begun to wait, to its end."""
         index, started, coroutine, run, waits_for = waiting
         value = failure = None
+        cancelled = False
         try:
             value = await _drive(coroutine, run, waits_for)
         except asyncio.CancelledError as error:
             if self._closed:
                 raise
             failure = Failure(error)
+            task = asyncio.current_task()
+            cancelled = task is not None and task.cancelling() > 0  # the lane, not only the item
         except BaseException as error:  # noqa: BLE001 - any end of an item is its outcome
             failure = failed(error)
         self._ended.one(index, value, failure, started, clock())
         self._announce()
+        if cancelled:
+            raise asyncio.CancelledError
 
 
 @dataclass(slots=True)

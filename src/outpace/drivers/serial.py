@@ -61,6 +61,10 @@ class SerialWorkers:
     def wake(self) -> None:
         """Do nothing: `reports` never waits."""
 
+    def interrupt(self) -> None:
+        """Cancel the item if it is a coroutine; any thread may call this, before `close`."""
+        self._lane.interrupt()
+
     def close(self) -> None:
         """Close the lane."""
         if not self._closed:

@@ -3,8 +3,9 @@
 All threads take chunks from one queue, so a slow item holds up nobody else. Queues are
 `queue.SimpleQueue`, which is one C call; there is no other shared state.
 
-A thread cannot be killed: closing waits for the items that are running now. Threads are daemons, so
-that an interpreter that is shutting down does not wait for them.
+A thread cannot be killed: closing waits for the items that are running now, except for coroutines,
+which are cancelled. Threads are daemons, so that an interpreter that is shutting down does not wait
+for them. Tested by `tests/drivers/test_threads.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import threading
 from collections.abc import Sequence
 
 from outpace.drivers._lane import Lane
-from outpace.errors import OutpaceError
+from outpace.errors import WorkerStartError
 from outpace.flow.data import Chunk, Report
 from outpace.flow.protocol import Call, Usage
 
@@ -56,14 +57,22 @@ class ThreadWorkers:
         self._call = call
         self._inbox: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[Report | BaseException | None] = queue.SimpleQueue()
-        self._closing = False
+        self._closing = threading.Event()
         self._exit_error: BaseException | None = None
-        self._threads = [
-            threading.Thread(target=self._work, args=(n,), name=f"outpace-{n}", daemon=True)
-            for n in range(lanes)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._lanes: list[Lane] = []
+        self._threads: list[threading.Thread] = []
+        for n in range(lanes):
+            name = f"outpace-{n}"
+            thread = threading.Thread(target=self._work, args=(n,), name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self.close()
+                msg = (
+                    f"only {n} of {lanes} threads could be started: {error}; use a lower in_flight="
+                )
+                raise WorkerStartError(msg) from error
+            self._threads.append(thread)
 
     def wait_ready(self) -> None:
         """Wait until one more thread is ready; raise what kept it from it."""
@@ -88,9 +97,11 @@ class ThreadWorkers:
 
     def close(self) -> None:
         """Let each thread end after the item it is on, and wait for that."""
-        self._closing = True
+        self._closing.set()
         for _ in self._threads:
             self._inbox.put(None)
+        for lane in self._lanes:
+            lane.interrupt()
         while self._threads:
             self._threads[-1].join()
             self._threads.pop()
@@ -98,7 +109,9 @@ class ThreadWorkers:
             error, self._exit_error = self._exit_error, None
             raise error
 
-    def _raise_or(self, account: Report | BaseException | None, into: list[Report] | None = None) -> None:
+    def _raise_or(
+        self, account: Report | BaseException | None, into: list[Report] | None = None
+    ) -> None:
         """Raise an account that is an error of a lane itself; collect one that is a report."""
         if isinstance(account, BaseException):
             raise account
@@ -109,22 +122,30 @@ class ThreadWorkers:
         """Be one thread: open a lane, carry chunks until told to end."""
         try:
             lane = Lane(self._call, number)
-        except OutpaceError as error:
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the caller is waiting
             self._outbox.put(error)
             return
+        self._lanes.append(lane)
         self._outbox.put(None)
         try:
-            while (chunk := self._inbox.get()) is not None and not self._closing:
-                for report in lane.carry(chunk):
-                    self._outbox.put(report)
-                    if self._closing:
-                        break
-                del chunk
+            self._carry(lane)
+        except BaseException as error:  # noqa: BLE001 - not an item's, but the lane's: a broken loop
+            if not self._closing.is_set():
+                self._outbox.put(error)
         finally:
             try:
                 lane.close()
-            except OutpaceError as error:
+            except BaseException as error:  # noqa: BLE001 - it is raised by `close`
                 self._exit_error = error
+
+    def _carry(self, lane: Lane) -> None:
+        """Carry chunks from the queue until told to end."""
+        while (chunk := self._inbox.get()) is not None and not self._closing.is_set():
+            for report in lane.carry(chunk):
+                self._outbox.put(report)
+                if self._closing.is_set():
+                    return
+            del chunk
 
 
 driver = Threads()

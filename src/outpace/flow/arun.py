@@ -9,13 +9,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterator,
+    Sequence,
+)
 from typing import Any, Generic, Protocol, TypeVar
 
-from outpace.flow.data import Settled
+from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import Pull, Settle, Start
 from outpace.flow.order import Release
-from outpace.flow.run import Flow, Summary
+from outpace.flow.run import Flow
 
 T = TypeVar("T")
 
@@ -32,7 +39,7 @@ class AsyncWorkers(Protocol):
         """Hand over items."""
         ...
 
-    async def areports(self, timeout: float | None) -> Sequence[Any]:
+    async def areports(self, timeout: float | None) -> Sequence[Any]:  # noqa: ASYNC109 - as `reports`
         """Await reports."""
         ...
 
@@ -84,9 +91,7 @@ class AsyncRun(Generic[T]):
 
     def stop(self) -> None:
         """Start no more items; those in flight end and come out."""
-        self._flow.stopping = True
-        if self._flow.workers is not None:
-            self._flow.workers.wake()
+        self._flow.stop()
 
     async def aclose(self) -> None:
         """Stop everything now and leave nothing running. May be called twice."""
@@ -112,19 +117,17 @@ async def releases(flow: Flow) -> AsyncGenerator[Release, None]:
     source = _Feed(flow) if isinstance(flow.job.items, AsyncIterable) else iter(flow.job.items)
     try:
         while not dispatcher.finished:
+            if flow.stopping:
+                dispatcher.stop()
             for action in dispatcher.decide():
                 match action:
-                    case Pull(room) if isinstance(source, _Feed):
-                        source.pull(room)
                     case Pull(room):
-                        flow.pull(source, room)
+                        _pull(flow, source, room)
                     case Start(chunk):
                         workers = workers or await _opened(flow)
                         workers.start(chunk)
                     case Settle(settled, positions):
                         yield settled, positions
-            if flow.stopping:
-                dispatcher.stop()
             if workers is not None and dispatcher.awaits_reports:
                 flow.observe(await workers.areports(None))
             elif isinstance(source, _Feed) and not dispatcher.finished:
@@ -132,11 +135,27 @@ async def releases(flow: Flow) -> AsyncGenerator[Release, None]:
         if flow.source_error is not None:
             raise flow.source_error
     finally:
+        await _aclose(flow, source)
+
+
+async def _aclose(flow: Flow, source: object) -> None:
+    """Close what reads the items, and the workers."""
+    workers: Any = flow.workers
+    try:
         if isinstance(source, _Feed):
             await source.aclose()
+    finally:
         if workers is not None:
             await workers.aclose()
             flow.usage = workers.usage
+
+
+def _pull(flow: Flow, source: _Feed | Iterator[Any], room: int) -> None:
+    """Have more items read."""
+    if isinstance(source, _Feed):
+        source.pull(room)
+    else:
+        flow.pull(source, room)
 
 
 async def _opened(flow: Flow) -> AsyncWorkers:
@@ -155,9 +174,10 @@ class _Feed:
         self._flow = flow
         self._asked = 0
         self._taken: deque[Any] = deque()
-        self._over = False
+        self._over = self._closing = False
         self._more = asyncio.Event()
         self._news = asyncio.Event()
+        flow.woken = self._news.set
         self._task = asyncio.create_task(self._read(), name="outpace items")
 
     def pull(self, room: int) -> None:
@@ -179,13 +199,15 @@ class _Feed:
 
     async def aclose(self) -> None:
         """Stop reading and close the iterable's generator."""
+        self._closing = True
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _read(self) -> None:
         """Read one item after another while any are asked for."""
-        items = aiter(self._flow.job.items)  # type: ignore[arg-type]
+        items: Any = None
         try:
+            items = aiter(self._flow.job.items)  # type: ignore[arg-type]
             while True:
                 while self._asked <= 0:
                     self._more.clear()
@@ -195,6 +217,10 @@ class _Feed:
                 self._announce()
         except StopAsyncIteration:
             pass
+        except asyncio.CancelledError as error:
+            if self._closing:
+                raise
+            self._flow.source_error = error  # the iterable's own, or of somebody who ends the loop
         except Exception as error:  # noqa: BLE001 - it is raised at the caller's loop
             self._flow.source_error = error
         finally:

@@ -19,7 +19,7 @@ Kind = Literal["done", "failed", "timed-out", "lost", "cancelled"]
 
 @dataclass(slots=True)
 class Chunk:
-    """Be a run of consecutive inputs that travel together: items `first`, `first + 1`, …"""
+    """Be a run of consecutive inputs that travel together: `first`, `first + 1` and so on."""
 
     first: int
     items: list[Any]
@@ -181,3 +181,38 @@ class Cancelled(Outcome):
 OUTCOMES: dict[Kind, type[Outcome]] = {
     cls.kind: cls for cls in (Done, Failed, TimedOut, Lost, Cancelled)
 }
+
+
+@dataclass(slots=True, frozen=True)
+class Summary:
+    """Be what is known of a run so far.
+
+    Seconds: `startup_s` until the workers were ready, `makespan_s` from then to the last outcome.
+    `throughput` is settled items a second. `cpu_s` and `peak_bytes` are those of worker processes,
+    complete when the run has ended; `peak_bytes` is the sum of each one's own peak.
+    """
+
+    model: str
+    workers: int
+    in_flight: int
+    items: int
+    done: int
+    failed: int
+    lost: int
+    startup_s: float
+    makespan_s: float
+    throughput: float
+    cpu_s: float
+    peak_bytes: int
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Say it in one line, and then the reasons."""
+        bad = f", {self.failed} failed" if self.failed else ""
+        bad += f", {self.lost} lost" if self.lost else ""
+        line = (
+            f"{self.items} items with {self.model} ({self.in_flight} at once) in "
+            f"{self.makespan_s:.3g} s + {self.startup_s:.2g} s start-up: "
+            f"{self.throughput:.3g} items/s{bad}"
+        )
+        return "\n".join([line, *self.reasons])

@@ -34,7 +34,7 @@ from outpace.flow.outstanding import Outstanding
 
 AIM = 0.02  # seconds of work in a chunk; bench/dispatch.py --sweep found 10 to 50 ms alike
 GROWTH = 4  # a chunk is at most this many times the last one: one odd measurement costs little
-MOST = 16_384  # items a worker holds in one chunk: 10 million no-ops stay within 60 MB (bench/memory)
+MOST = 16_384  # items a worker holds in a chunk: 10 million no-ops stay within 60 MB (bench/memory)
 SHARE = 4  # a chunk is at most 1/SHARE of a slot's part of what is left, so that the tail is short
 EARLY = 1_024  # finished items that may wait for a slow one before them, when outcomes are in order
 
@@ -262,4 +262,3 @@ class Dispatcher:
         self._item_s = item_s if self._item_s is None else (self._item_s + item_s) / 2
         wanted = AIM / self._item_s if self._item_s > 0 else MOST
         self._size = max(1, int(min(wanted, self._size * GROWTH, MOST)))
-

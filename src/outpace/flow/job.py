@@ -26,7 +26,7 @@ class Job:
     on_error: OnError = "raise"
 
 
-def make_job(  # noqa: PLR0913 - one argument per thing that a user can ask for
+def make_job(
     fn: Callable[..., Any],
     items: Iterable[Any] | AsyncIterable[Any],
     *,
@@ -38,20 +38,22 @@ def make_job(  # noqa: PLR0913 - one argument per thing that a user can ask for
 ) -> Job:
     """Check what the user passed; raise `UsageError` or `UsageTypeError` for what cannot work."""
     check_function(fn, takes_state=setup is not None)
-    if setup is not None and not callable(setup):
-        msg = (
-            f"setup must be a function that makes a context manager, not {_kind(setup)}; "
-            "pass the function itself, as in setup=requests.Session"
-        )
-        raise UsageTypeError(msg)
+    _check_setup(setup)
     _check_items(items, allow_async=allow_async_items)
     check_positive("chunk", chunk)
     if on_error not in ("raise", "skip", "return"):
         msg = f"on_error is 'raise', 'skip' or 'return', not {on_error!r}"
         raise UsageError(msg)
-    total = len(items) if isinstance(items, Sized) else None
     call = Call(fn, setup, is_async=is_coroutine_function(fn))
-    return Job(call, items, total, ordered, chunk, on_error)  # type: ignore[arg-type]
+    return Job(call, items, count(items), ordered, chunk, on_error)  # type: ignore[arg-type]
+
+
+def count(items: object) -> int | None:
+    """Count the items where that is possible beforehand; it is a hint, and may turn out wrong."""
+    try:
+        return len(items) if isinstance(items, Sized) else None
+    except Exception:  # noqa: BLE001 - a range longer than an index, an array without a dimension
+        return None
 
 
 def check_function(fn: object, *, takes_state: bool) -> None:
@@ -94,8 +96,18 @@ def is_coroutine_function(fn: object) -> bool:
     while isinstance(fn, functools.partial):
         fn = fn.func
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
-        getattr(fn, "__call__", None)  # noqa: B004 - the method is wanted, not whether there is one
+        getattr(type(fn), "__call__", None)  # noqa: B004 - the method is wanted, not whether it is
     )
+
+
+def _check_setup(setup: object) -> None:
+    """Raise `UsageTypeError` unless it is None or can be called."""
+    if setup is not None and not callable(setup):
+        msg = (
+            f"setup must be a function that makes a context manager, not {_kind(setup)}; "
+            "pass the function itself, as in setup=requests.Session"
+        )
+        raise UsageTypeError(msg)
 
 
 def _check_items(items: object, *, allow_async: bool) -> None:

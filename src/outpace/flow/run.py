@@ -15,11 +15,10 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
-from outpace.flow.data import Outcome, Settled
+from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import AIM, Dispatcher, Pull, Settle, Start
 from outpace.flow.job import Job
 from outpace.flow.limit import Fixed
@@ -34,49 +33,29 @@ clock = time.perf_counter
 class Opening(Protocol):
     """Be a model with its setting, ready to be opened: `models` makes these."""
 
-    model: str
-    workers: int
-    slots: int
-    shared: bool
+    @property
+    def model(self) -> str:
+        """Name the model."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """Say how many workers it has."""
+        ...
+
+    @property
+    def slots(self) -> int:
+        """Say how many items can run at once in all of them."""
+        ...
+
+    @property
+    def shared(self) -> bool:
+        """Say whether the lanes of a worker take from one queue, item by item."""
+        ...
 
     def open(self, call: Call) -> Workers:
         """Open the workers."""
         ...
-
-
-@dataclass(slots=True, frozen=True)
-class Summary:
-    """Be what is known of a run so far.
-
-    Seconds: `startup_s` until the workers were ready, `makespan_s` from then to the last outcome.
-    `throughput` is settled items a second. `cpu_s` and `peak_bytes` are those of worker processes,
-    complete when the run has ended; `peak_bytes` is the sum of each one's own peak.
-    """
-
-    model: str
-    workers: int
-    in_flight: int
-    items: int
-    done: int
-    failed: int
-    lost: int
-    startup_s: float
-    makespan_s: float
-    throughput: float
-    cpu_s: float
-    peak_bytes: int
-    reasons: tuple[str, ...]
-
-    def __str__(self) -> str:
-        """Say it in one line, and then the reasons."""
-        bad = f", {self.failed} failed" if self.failed else ""
-        bad += f", {self.lost} lost" if self.lost else ""
-        line = (
-            f"{self.items} items with {self.model} ({self.in_flight} at once) in "
-            f"{self.makespan_s:.3g} s + {self.startup_s:.2g} s start-up: "
-            f"{self.throughput:.3g} items/s{bad}"
-        )
-        return "\n".join([line, *self.reasons])
 
 
 class Flow:
@@ -102,6 +81,7 @@ class Flow:
         self.began = 0.0
         self.latest = 0.0
         self.stopping = False
+        self.woken: Callable[[], object] = lambda: None  # who else waits, beside the workers
         self.abandoned = False
         self.source_error: BaseException | None = None
 
@@ -142,14 +122,25 @@ class Flow:
             self.dispatcher.limit = Fixed(workers.slots)
             lanes = max(1, workers.slots // self.opening.workers)
             self.dispatcher.resize(workers.slots, lanes, shared=self.opening.shared)
-        if self.job.on_error == "raise" and self.dispatcher.counts.failed + self.dispatcher.counts.lost:
+        counts = self.dispatcher.counts
+        if self.job.on_error == "raise" and counts.failed + counts.lost:
             self.dispatcher.exhaust()
+
+    def stop(self) -> None:
+        """Have nothing started any more; what is in flight ends. Any thread may call this."""
+        self.stopping = True
+        self.wake()
 
     def abandon(self) -> None:
         """Have the loop end now, whatever is in flight. Any thread may call this."""
         self.abandoned = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Have whatever the loop waits for end now, so that it looks at what has changed."""
         if self.workers is not None:
             self.workers.wake()
+        self.woken()
 
     def summary(self) -> Summary:
         """Say what is known so far."""
@@ -183,8 +174,9 @@ class Run(Generic[T]):
         """Start nothing yet: the first value asked for does."""
         self._flow = flow
         self._values = _values(flow, view)
-        # A run that is dropped half-way, or alive at exit, still leaves nothing behind.
-        self._finalizer = weakref.finalize(self, _close, flow)
+        # A run that is dropped half-way, or alive at exit, still leaves nothing behind. Not of `self`:
+        # a `for` holds on to the values alone.
+        self._finalizer = weakref.finalize(self._values, _close, flow)
 
     @property
     def model(self) -> str:
@@ -214,14 +206,18 @@ class Run(Generic[T]):
 
     def stop(self) -> None:
         """Start no more items; those in flight end and come out. Any thread may call this."""
-        self._flow.stopping = True
-        if self._flow.workers is not None:
-            self._flow.workers.wake()
+        self._flow.stop()
 
     def close(self) -> None:
-        """Stop everything now and leave nothing running. May be called twice."""
-        self._values.close()
-        self._finalizer()
+        """Stop everything now and leave nothing running. May be called twice.
+
+        While another thread waits for a value, that thread is the one that closes: its iteration ends.
+        """
+        if self._values.gi_running:  # type: ignore[attr-defined] # it is of a generator function
+            self._flow.abandon()
+        else:
+            self._values.close()
+            self._finalizer()
 
     def __repr__(self) -> str:
         """Say how far it is."""
@@ -233,6 +229,8 @@ def releases(flow: Flow) -> Generator[Release, None, None]:
     dispatcher, source = flow.dispatcher, iter(flow.job.items)  # type: ignore[arg-type]
     try:
         while not (dispatcher.finished or flow.abandoned):
+            if flow.stopping:
+                dispatcher.stop()
             for action in dispatcher.decide():
                 match action:
                     case Pull(room):
@@ -241,9 +239,7 @@ def releases(flow: Flow) -> Generator[Release, None, None]:
                         _workers(flow).start(chunk)
                     case Settle(settled, positions):
                         yield settled, positions
-            if flow.stopping:
-                dispatcher.stop()
-            if dispatcher.awaits_reports:
+            if dispatcher.awaits_reports and not flow.abandoned:
                 flow.observe(_workers(flow).reports(None))
         if flow.source_error is not None:
             raise flow.source_error
@@ -277,53 +273,3 @@ def _values(
             yield from view(*release)
     finally:
         settled.close()
-
-
-def as_outcomes(settled: Settled, positions: Sequence[int]) -> Iterator[Outcome]:
-    """Show an `Outcome` an item."""
-    return map(settled.outcome, positions)
-
-
-def as_values(on_error: str) -> Callable[[Settled, Sequence[int]], Iterator[Any]]:
-    """Show bare values; a failed item raises, is left out, or gives its exception."""
-
-    def view(settled: Settled, positions: Sequence[int]) -> Iterator[Any]:
-        values, failures = settled.report.values, settled.report.failures
-        if not failures:
-            if len(positions) == len(values):
-                return iter(values)
-            return map(values.__getitem__, positions)
-        return mixed(settled, positions)
-
-    def mixed(settled: Settled, positions: Sequence[int]) -> Iterator[Any]:
-        for position in positions:
-            failure = settled.report.failures.get(position)
-            if failure is None:
-                yield settled.report.values[position]
-            elif on_error == "raise":
-                raise noted(settled, position)
-            elif on_error == "return":
-                yield failure.error
-
-    return view
-
-
-def noted(settled: Settled, position: int) -> BaseException:
-    """Return the item's own exception, with the item and the worker's traceback noted on it."""
-    failure = settled.report.failures[position]
-    error = failure.error
-    if failure.traceback:
-        error.add_note(f"in a worker process:\n{failure.traceback.rstrip()}")
-    index = settled.report.indexes[position]
-    error.add_note(f"outpace: this was item {index}: {shown(settled.items[position])}")
-    return error
-
-
-def shown(item: object, width: int = 80) -> str:
-    """Show an item in a message: its repr, cut to a width, whatever its repr does."""
-    try:
-        text = repr(item)
-    except Exception as error:  # noqa: BLE001 - a repr can raise anything
-        text = f"<{type(item).__name__} whose repr raises {type(error).__name__}>"
-    return text if len(text) <= width else text[: width - 1] + "…"
-

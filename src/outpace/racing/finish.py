@@ -7,7 +7,7 @@ from typing import Any
 
 from outpace.flow.data import Failure
 from outpace.flow.job import make_job
-from outpace.flow.run import shown
+from outpace.flow.show import shown
 from outpace.machine import usable_cpus
 from outpace.models import opening
 from outpace.racing import plan

@@ -1,0 +1,73 @@
+"""Event loops of our own: how they are made, left and closed. asyncio is imported when one is needed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio  # at run time only where a loop is needed: it costs a worker 40 ms to import
+
+
+def loop_is_running() -> bool:
+    """Say whether an event loop runs in this thread, without importing asyncio to find out."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001 - documented for this
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Make a loop of whatever kind the caller's policy makes."""
+    import asyncio  # noqa: PLC0415
+
+    return asyncio.new_event_loop()
+
+
+def without_loop(coroutine: Any) -> Any:
+    """Run a coroutine that never waits for anything."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    coroutine.close()
+    msg = "an asynchronous setup needs a coroutine function, or a model with an event loop"
+    raise RuntimeError(msg)
+
+
+def apart_from_loops(work: Callable[[], None]) -> None:
+    """Do work that runs a loop; in a thread of its own where this one has a loop running already.
+
+    A run that is dropped half-way is closed by whoever drops it, and that may be a coroutine.
+    """
+    if not loop_is_running():
+        work()
+        return
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - asyncio has imported it
+
+    with ThreadPoolExecutor(1, thread_name_prefix="outpace-close") as thread:
+        thread.submit(work).result()
+
+
+def end_task(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
+    """Wait until a cancelled task has ended, however it does."""
+    import asyncio  # noqa: PLC0415
+
+    loop.run_until_complete(asyncio.wait([task]))
+    if not task.cancelled():
+        task.exception()  # it is seen
+
+
+def close_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Close a loop as `asyncio.run` does: leftover tasks, asynchronous generators, executor."""
+    import asyncio  # noqa: PLC0415
+
+    try:
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        loop.close()

@@ -1,0 +1,57 @@
+"""What the user gets to see of what is settled: bare values, or an `Outcome` an item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from outpace.flow.data import Outcome, Settled
+
+
+def as_outcomes(settled: Settled, positions: Sequence[int]) -> Iterator[Outcome]:
+    """Show an `Outcome` an item."""
+    return map(settled.outcome, positions)
+
+
+def as_values(on_error: str) -> Callable[[Settled, Sequence[int]], Iterator[Any]]:
+    """Show bare values; a failed item raises, is left out, or gives its exception."""
+
+    def view(settled: Settled, positions: Sequence[int]) -> Iterator[Any]:
+        values, failures = settled.report.values, settled.report.failures
+        if not failures:
+            if len(positions) == len(values):
+                return iter(values)
+            return map(values.__getitem__, positions)
+        return mixed(settled, positions)
+
+    def mixed(settled: Settled, positions: Sequence[int]) -> Iterator[Any]:
+        for position in positions:
+            failure = settled.report.failures.get(position)
+            if failure is None:
+                yield settled.report.values[position]
+            elif on_error == "raise":
+                raise noted(settled, position)
+            elif on_error == "return":
+                yield failure.error
+
+    return view
+
+
+def noted(settled: Settled, position: int) -> BaseException:
+    """Return the item's own exception, with the item and the worker's traceback noted on it."""
+    failure = settled.report.failures[position]
+    error = failure.error
+    if failure.traceback:
+        error.add_note(f"in a worker process:\n{failure.traceback.rstrip()}")
+    index = settled.report.indexes[position]
+    error.add_note(f"outpace: this was item {index}: {shown(settled.items[position])}")
+    return error
+
+
+def shown(item: object, width: int = 80) -> str:
+    """Show an item in a message: its repr, cut to a width, whatever its repr does."""
+    try:
+        text = repr(item)
+    except Exception as error:  # noqa: BLE001 - a repr can raise anything
+        text = f"<{type(item).__name__} whose repr raises {type(error).__name__}>"
+    return text if len(text) <= width else text[: width - 1] + "…"
