@@ -55,7 +55,8 @@ class Report:
     `indexes` is a `range` where items ran one after another. `values` holds None at the positions
     that `failures` names. `started` and `ended` are `perf_counter` seconds of the caller's process.
     `cpu_s` is the CPU time of the whole group in seconds: reading the thread's CPU clock costs ten
-    times what the wall clock does, so short items share one reading.
+    times what the wall clock does, so short items share one reading. `carried_s` is what it cost a
+    worker elsewhere to receive items and to send values, in CPU seconds since its last report.
     """
 
     indexes: Sequence[int]
@@ -66,6 +67,7 @@ class Report:
     cpu_s: float = 0.0
     worker: int = 0
     lane: int = 0
+    carried_s: float = 0.0
 
     def __len__(self) -> int:
         """Count the attempts."""

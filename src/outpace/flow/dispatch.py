@@ -249,14 +249,14 @@ class Dispatcher:
             self._releases.extend(self.order.rest())
 
     def _learn(self, report: Report) -> None:
-        """Adjust the size of the next chunk to what items take."""
-        n = len(report)
+        """Adjust the size of the next chunk to what items take, and to what carrying them takes."""
+        n, carried_s = len(report), 2 * report.carried_s  # the caller's half costs about the same
         if isinstance(report.indexes, range):
-            item_s = (report.ended[-1] - report.started[0]) / n
+            item_s = (report.ended[-1] - report.started[0] + carried_s) / n
             if self.shared:  # one after another, they kept all lanes of the worker waiting
                 item_s *= self.lanes
         else:
-            item_s = (sum(report.ended) - sum(report.started)) / n
+            item_s = (sum(report.ended) - sum(report.started) + carried_s * self.lanes) / n
         if report.failures and item_s <= 0:
             return  # lost, or never able to travel: they did not run
         self._item_s = item_s if self._item_s is None else (self._item_s + item_s) / 2

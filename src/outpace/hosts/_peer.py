@@ -46,8 +46,8 @@ class Peer:
 
     def report(self, columns: list[Any], payload: Packed) -> Report:
         """Put a report together: values that may not load, failures, times in our clock."""
-        indexes, started, ended, packed_failures, cpu_s, lane = columns
-        report = Report(indexes, [], started, ended, {}, cpu_s, self.number, lane)
+        indexes, started, ended, packed_failures, cpu_s, lane, carried_s = columns
+        report = Report(indexes, [], started, ended, {}, cpu_s, self.number, lane, carried_s)
         try:
             report.values = payload.load()
         except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code

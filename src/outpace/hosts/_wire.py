@@ -20,6 +20,7 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ class Message:
 
     meta: Any
     payload: Packed
+    cpu_s: float = 0.0  # that receiving it took, where the socket blocks
 
 
 class Channel:
@@ -128,6 +130,7 @@ class Channel:
 
         Raises EOFError when the other side is gone.
         """
+        before = time.thread_time()
         while True:
             try:
                 got = self.sock.recv_into(self._wanted)
@@ -142,6 +145,7 @@ class Channel:
                 step = next(self._arriving)
                 if isinstance(step, Message):
                     self._wanted = next(self._arriving)
+                    step.cpu_s = time.thread_time() - before
                     return step
                 self._wanted = step
 

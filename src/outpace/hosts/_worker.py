@@ -105,11 +105,12 @@ def _reseed() -> None:
 
 def _serve_inline(channel: Channel, workers: Workers) -> None:
     """Serve with a driver that works inside `reports`: one thread, one thing after another."""
+    carried = 0.0
     while True:
-        _take(channel, workers, channel.receive())
+        carried += _take(channel, workers, channel.receive())
         while reports := workers.reports(None):
             for report in reports:
-                _send(channel, report)  # type: ignore[arg-type]
+                carried = _send(channel, report, carried)  # type: ignore[arg-type]
 
 
 def _serve_threaded(channel: Channel, workers: Workers) -> None:
@@ -125,19 +126,21 @@ def _serve_threaded(channel: Channel, workers: Workers) -> None:
         workers.wake()
 
     threading.Thread(target=read, name="outpace-read", daemon=True).start()
+    carried = 0.0
     while True:
         while inbox:
             message = inbox.popleft()
             if message is None:
                 return
-            _take(channel, workers, message)
+            carried += _take(channel, workers, message)
         for report in workers.reports(None):
-            _send(channel, report)  # type: ignore[arg-type]
+            carried = _send(channel, report, carried)  # type: ignore[arg-type]
 
 
-def _take(channel: Channel, workers: Workers, message: Message | None) -> None:
-    """Start a chunk; or tell the caller that it cannot be read, and why."""
+def _take(channel: Channel, workers: Workers, message: Message | None) -> float:
+    """Start a chunk, or tell the caller that it cannot be read, and why; return what it cost."""
     assert message is not None
+    before = time.thread_time()
     first, attempt = message.meta
     try:
         items = message.payload.load()
@@ -145,10 +148,15 @@ def _take(channel: Channel, workers: Workers, message: Message | None) -> None:
         channel.send(("unreadable", first, _format(error)), _pack_error(error))
     else:
         workers.start(Chunk(first, items, attempt=attempt))
+    return message.cpu_s + time.thread_time() - before
 
 
-def _send(channel: Channel, report: Report) -> None:
-    """Send a report; what cannot be pickled in it becomes a failure of that item."""
+def _send(channel: Channel, report: Report, carried: float) -> float:
+    """Send a report, with what carrying has cost so far; return what this one costs.
+
+    What cannot be pickled in it becomes a failure of that item.
+    """
+    before = time.thread_time()
     try:
         values = pack(report.values)
     except BaseException:  # noqa: BLE001 - pickling runs the user's code
@@ -159,7 +167,8 @@ def _send(channel: Channel, report: Report) -> None:
         text = failure.traceback or _format(failure.error)
         failures.append((position, failure.kind, bytes(packed.pickle), text))
     columns = (report.indexes, report.started, report.ended)
-    channel.send(("report", *columns, failures, report.cpu_s, report.lane), values)
+    channel.send(("report", *columns, failures, report.cpu_s, report.lane, carried), values)
+    return time.thread_time() - before
 
 
 def _pack_each(report: Report) -> Packed:
