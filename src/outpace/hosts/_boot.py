@@ -21,7 +21,9 @@ from typing import Any
 
 def boot(root: str, module: str) -> None:
     """Carry out `main` of a module of ours, with the package found in the folder `root`."""
-    sys.path[0] = root  # was this file's folder
+    del sys.path[0]  # this file's folder
+    if root not in sys.path:
+        sys.path.append(root)
     del sys.modules[__name__]
     spec = PathFinder.find_spec("outpace", [root])
     assert spec is not None

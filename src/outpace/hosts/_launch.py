@@ -17,7 +17,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from outpace.errors import UsageError, WorkerStartError
 from outpace.hosts._group import AT_ONCE, RECORD, kill_group
@@ -71,14 +71,28 @@ def launcher(modules: list[str]) -> Launcher:
     raise UsageError(msg)
 
 
-def command(module: str, *args: str) -> list[str]:
-    """Return the command line of an interpreter like this one that runs a function of ours."""
+def start(module: str, *args: str, **how: Any) -> subprocess.Popen[bytes]:
+    """Start an interpreter like this one that runs a module of ours, in a process group of its own."""
+    path = [
+        HERE,
+        *(place for place in sys.path if type(place) is str),
+    ]  # no more and no less than ours
     code = (
-        f"import sys; sys.path.insert(0, {HERE!r}); "
+        f"import sys; sys.path[:] = {path!r}; "
         f"import _boot; _boot.boot({PACKAGE_ROOT!r}, {module!r})"
     )
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
-    return [sys.executable, *flags, "-c", code, *args]
+    if sys.platform == "win32":
+        how["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
+    else:
+        how["process_group"] = 0
+    how.setdefault("stdin", subprocess.DEVNULL)
+    command = [sys.executable, *flags, "-c", code, *args]
+    try:
+        return subprocess.Popen(command, **how)  # noqa: S603 - our own interpreter
+    except (OSError, TypeError, ValueError) as error:  # an embedded Python may not know its program
+        msg = f"no process can be started with {sys.executable!r}: {error}; use threads or asyncio"
+        raise WorkerStartError(msg) from error
 
 
 class Template:
@@ -86,40 +100,63 @@ class Template:
 
     def __init__(self, modules: list[str]) -> None:
         """Start the template; it imports while we go on."""
-        self._control, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                command("_template", str(theirs.fileno()), *modules),
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                process_group=0,
-            )
+        self._modules = modules
+        self._dead: dict[int, int] = {}
+        self._retired: list[socket.socket] = []  # of templates that somebody has killed
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start a template, the first one or another."""
         self._gone = False
         self._records = bytearray()
         self._started: list[int] = []
-        self._dead: dict[int, int] = {}
+        self._alive: set[int] = set()
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            args = (str(theirs.fileno()), *self._modules)
+            try:
+                self._process = start("_template", *args, pass_fds=(theirs.fileno(),))
+            except BaseException:
+                self._control.close()
+                raise
 
     def launch(self, count: int) -> list[Launched]:
         """Have that many workers forked; raise `WorkerStartError` when the template is gone."""
+        while self._hear(0.0):
+            pass
+        if self._gone:  # somebody has killed it; its workers go on, and further ones need another
+            self._retire()
+            self._begin()
         launched: list[Launched] = []
-        while (some := min(AT_ONCE, count - len(launched))) > 0:
-            pairs = [socket.socketpair() for _ in range(some)]
-            try:
-                socket.send_fds(self._control, [bytes([some])], [p[1].fileno() for p in pairs])
-                while len(self._started) < some:
-                    if not self._hear(START_PATIENCE):
-                        raise ConnectionResetError
-            except OSError as error:
-                for pair in pairs:
-                    pair[0].close()
-                msg = "the process that starts the workers ended; what it printed says why"
-                raise WorkerStartError(msg) from error
-            finally:
-                for pair in pairs:
-                    pair[1].close()
-            launched += map(Launched, self._started, (pair[0] for pair in pairs))
-            self._started.clear()
+        try:
+            while (some := min(AT_ONCE, count - len(launched))) > 0:
+                launched += self._fork(some)
+        except BaseException:
+            for one in launched:
+                one.sock.close()
+            raise
         return launched
+
+    def _fork(self, count: int) -> list[Launched]:
+        """Have so many workers forked as fit into one message."""
+        pairs = [socket.socketpair() for _ in range(count)]
+        try:
+            socket.send_fds(self._control, [bytes([count])], [p[1].fileno() for p in pairs])
+            while len(self._started) < count and self._hear(START_PATIENCE):
+                pass
+        except OSError:
+            self._gone = True
+        finally:
+            for _, theirs in pairs:
+                theirs.close()
+        ours = [pair[0] for pair in pairs]
+        if len(self._started) < count:
+            for sock in ours:
+                sock.close()
+            msg = "the process that starts the workers ended; what it printed says why"
+            raise WorkerStartError(msg)
+        started, self._started = self._started, []
+        return list(map(Launched, started, ours))
 
     def watched(self) -> socket.socket | None:
         """Return the socket on which the template reports deaths, as long as it lives."""
@@ -135,7 +172,7 @@ class Template:
     def wait_death(self, pid: int, timeout: float) -> int | None:
         """Wait until the template reports this death."""
         until = time.monotonic() + timeout
-        while pid not in self._dead and self._hear(until - time.monotonic()):
+        while pid in self._alive and self._hear(until - time.monotonic()):
             pass
         return self._dead.pop(pid, None)
 
@@ -143,6 +180,14 @@ class Template:
         """Let the template kill what is left, end, and be waited for."""
         self._control.close()
         self._process.wait()
+        for control in self._retired:
+            control.close()
+
+    def _retire(self) -> None:
+        """Put away a template that is gone; its socket may still be listened to."""
+        self._process.kill()
+        self._process.wait()
+        self._retired.append(self._control)
 
     def _hear(self, timeout: float) -> bool:
         """Wait for news of the template; say whether there was any."""
@@ -169,7 +214,9 @@ class Template:
         kind, pid, status = RECORD.unpack_from(self._records)
         del self._records[: RECORD.size]
         if kind == b"+":
+            self._alive.add(pid)
             return int(pid)
+        self._alive.discard(pid)
         self._dead[pid] = os.waitstatus_to_exitcode(status)
         return None
 
@@ -183,7 +230,14 @@ class Spawn:
 
     def launch(self, count: int) -> list[Launched]:
         """Start that many interpreters."""
-        return [self._launch_one() for _ in range(count)]
+        launched: list[Launched] = []
+        try:
+            launched.extend(self._launch_one() for _ in range(count))
+        except BaseException:
+            for one in launched:
+                one.sock.close()
+            raise
+        return launched
 
     def watched(self) -> None:
         """Return None: that a worker's socket is closed is how its death is noticed."""
@@ -216,21 +270,17 @@ class Spawn:
         """Start one interpreter with one end of a socket pair."""
         ours, theirs = socket.socketpair()
         with theirs:
-            if sys.platform == "win32":
-                process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                    command("_worker", "share"),
-                    stdin=subprocess.PIPE,
-                    creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
-                )
-                assert process.stdin is not None
-                with process.stdin as pipe:
-                    pipe.write(theirs.share(process.pid))
-            else:
-                process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                    command("_worker", str(theirs.fileno())),
-                    pass_fds=(theirs.fileno(),),
-                    stdin=subprocess.DEVNULL,
-                    process_group=0,
-                )
+            try:
+                if sys.platform == "win32":
+                    process = start("_worker", "share", stdin=subprocess.PIPE)
+                    assert process.stdin is not None
+                    with process.stdin as pipe:
+                        pipe.write(theirs.share(process.pid))
+                else:
+                    fd = theirs.fileno()
+                    process = start("_worker", str(fd), pass_fds=(fd,))
+            except BaseException:
+                ours.close()
+                raise
         self._processes[process.pid] = process
         return Launched(process.pid, ours)

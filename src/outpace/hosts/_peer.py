@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from array import array
 from dataclasses import dataclass, field
 from typing import Any
 
-from outpace.errors import SetupError, TransferError, WorkerLostError, WorkerStartError
+from outpace.errors import RemoteError, SetupError, TransferError, WorkerLostError, WorkerStartError
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.outstanding import Outstanding
 from outpace.hosts._wire import Channel, Packed
@@ -55,7 +54,8 @@ class Peer:
             report.values = [None] * len(indexes)
             report.failures = dict.fromkeys(range(len(indexes)), failure)
         for position, kind, error_pickle, text in packed_failures:
-            report.failures[position] = Failure(Packed(error_pickle, []).load(), kind, text)
+            raised = load_error(Packed(error_pickle, []), text)
+            report.failures[position] = Failure(raised, kind, text)
         if self.clock_offset:
             report.started = array("d", (t + self.clock_offset for t in started))
             report.ended = array("d", (t + self.clock_offset for t in ended))
@@ -64,7 +64,7 @@ class Peer:
 
     def start_error(self, payload: Packed, text: str, trace: str, *, in_setup: bool) -> Exception:
         """Make the error of a worker that cannot begin."""
-        cause = payload.load()
+        cause = load_error(payload, trace)
         error: Exception
         if in_setup:
             error = SetupError(text)
@@ -76,6 +76,18 @@ class Peer:
         error.__cause__ = cause
         error.add_note(f"in the worker process:\n{trace.rstrip()}")
         return error
+
+
+def load_error(packed: Packed, trace: str) -> BaseException:
+    """Return an exception that a worker sent; what stands in for it when it cannot be read here."""
+    try:
+        error: BaseException = packed.load()
+    except Exception as why:  # noqa: BLE001 - unpickling runs the user's code
+        last = trace.strip().rpartition("\n")[2]
+        return RemoteError(
+            f"{last} (this exception cannot be read here: {type(why).__name__}: {why})"
+        )
+    return error
 
 
 def untransferable(what: str, error: BaseException, trace: str | None = None) -> Failure:
@@ -117,11 +129,3 @@ def describe_exit(exitcode: int | None) -> str:
     elif name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE"):
         hint = " (a crash in native code)"
     return f"was killed by {name}{hint}"
-
-
-def working_directory() -> str | None:
-    """Return where this process is, None where that has been deleted."""
-    try:
-        return os.getcwd()  # noqa: PTH109 - a plain string is what travels
-    except OSError:
-        return None

@@ -7,13 +7,17 @@ a fresh interpreter. cloudpickle can send what it defines by value, if told to.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
+import threading
 from types import ModuleType, TracebackType
 
 import cloudpickle
 
 from outpace.flow.protocol import Call
+
+_one_at_a_time = threading.RLock()  # cloudpickle's registry is the whole process's
 
 
 class by_value:  # noqa: N801 - reads as what it does: `with by_value(call): pack(…)`
@@ -32,17 +36,24 @@ class by_value:  # noqa: N801 - reads as what it does: `with by_value(call): pac
 
     def __enter__(self) -> None:
         """Register them, except what somebody else has registered."""
-        known = cloudpickle.list_registry_pickle_by_value()
-        self._registered = [m for m in self._modules if m.__name__ not in known]
-        for module in self._registered:
-            cloudpickle.register_pickle_by_value(module)
+        if self._modules:
+            _one_at_a_time.acquire()
+            known = cloudpickle.list_registry_pickle_by_value()
+            self._registered = [m for m in self._modules if m.__name__ not in known]
+            for module in self._registered:
+                # A module that is in sys.modules under no name, or another's, cannot be registered.
+                if sys.modules.get(module.__name__) is module:
+                    cloudpickle.register_pickle_by_value(module)
 
     def __exit__(
         self, _type: type[BaseException] | None, _error: object, _trace: TracebackType | None
     ) -> None:
         """Leave cloudpickle as it was."""
-        for module in self._registered:
-            cloudpickle.unregister_pickle_by_value(module)
+        if self._modules:
+            for module in self._registered:
+                with contextlib.suppress(ValueError):
+                    cloudpickle.unregister_pickle_by_value(module)
+            _one_at_a_time.release()
 
 
 def importable(module: ModuleType) -> bool:

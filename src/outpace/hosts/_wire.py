@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 HEAD = struct.Struct("<QQI")  # bytes of meta, bytes of payload, number of buffers
 SIZE = struct.Struct("<Q")
-ASIDE = 32_768  # buffers from this size travel beside the pickle; below, a part costs more than a copy
+ASIDE = (
+    32_768  # buffers from this size travel beside the pickle; below, a part costs more than a copy
+)
 
 
 @dataclass(slots=True)
@@ -51,13 +53,16 @@ class Packed:
 NOTHING = Packed(pickle.dumps(None), [])
 
 
-def pack(value: object, *, by_value: bool = False) -> Packed:
-    """Pickle a value; raise what the last of the two picklers raised when neither can."""
+def pack(value: object, *, by_value: bool = False, whole: bool = False) -> Packed:
+    """Pickle a value; raise what the last of the two picklers raised when neither can.
+
+    `whole` keeps its buffers in the pickle, however large they are.
+    """
     buffers: list[memoryview] = []
 
     def aside(buffer: pickle.PickleBuffer) -> bool:
         view = buffer.raw()
-        if view.nbytes < ASIDE:
+        if whole or view.nbytes < ASIDE:
             return True
         buffers.append(view)
         return False

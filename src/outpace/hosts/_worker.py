@@ -15,6 +15,7 @@ import contextlib
 import faulthandler
 import importlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -29,6 +30,7 @@ from outpace.errors import RemoteError, SetupError, TransferError
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.protocol import Call, Workers
 from outpace.hosts._filters import set_filters
+from outpace.hosts._group import kill_group
 from outpace.hosts._usage import own_usage
 from outpace.hosts._wire import Channel, Message, Packed, pack
 
@@ -39,7 +41,16 @@ def main(where: str) -> None:
         serve_on(socket.fromshare(sys.stdin.buffer.read()))  # type: ignore[attr-defined]
     else:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=_end_with_caller, args=(int(where),), daemon=True).start()
         serve_on(socket.socket(fileno=int(where)))
+
+
+def _end_with_caller(fd: int) -> None:
+    """End when the caller is gone, also in the middle of an item; a template's worker has that."""
+    poll = select.poll()
+    poll.register(fd, 0)  # that it hangs up, and not that it has something to say
+    poll.poll()
+    kill_group(os.getpid())
 
 
 def serve_on(sock: socket.socket) -> None:
@@ -92,7 +103,9 @@ def _open(channel: Channel, hello: Message) -> tuple[Workers | None, bool]:
     except BaseException as error:  # noqa: BLE001 - whatever it is, the caller must hear of it
         shown = error.__cause__ if isinstance(error, SetupError) and error.__cause__ else error
         text = "".join(traceback.format_exception(shown))
-        channel.send(("failed", isinstance(error, SetupError), str(error), text), _pack_error(shown))
+        channel.send(
+            ("failed", isinstance(error, SetupError), str(error), text), _pack_error(shown)
+        )
         return None, True
 
 
@@ -189,7 +202,7 @@ def _pack_each(report: Report) -> Packed:
 def _pack_error(error: BaseException) -> Packed:
     """Pickle an exception so that it surely loads; else something that stands in for it."""
     try:
-        packed = pack(error)
+        packed = pack(error, whole=True)
         if type(packed.load()) is type(error):
             return packed
     except BaseException:  # noqa: BLE001, S110 - it cannot travel: say what it was

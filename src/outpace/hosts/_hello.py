@@ -1,0 +1,49 @@
+"""What a worker is told when it starts: the job's call, and what the caller sees at that moment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import outpace.drivers
+from outpace.errors import TransferError
+from outpace.flow.protocol import Call, Driver
+from outpace.hosts._filters import named_filters
+from outpace.hosts._value import by_value
+from outpace.hosts._wire import Packed, pack
+
+
+def pack_call(call: Call, by_value: by_value) -> Packed:
+    """Pickle the job's call; say which function it is that cannot travel."""
+    filters = named_filters()
+    try:
+        with by_value:
+            return pack((call.fn, call.setup, call.is_async, filters), by_value=True)
+    except Exception as error:
+        name = getattr(call.fn, "__qualname__", repr(call.fn))
+        msg = (
+            f"{name} cannot be sent to a worker process: {type(error).__name__}: {error}; "
+            "open what it holds in setup= (once per worker), or use threads"
+        )
+        raise TransferError(msg) from error
+
+
+def surroundings(driver: Driver, lanes: int) -> dict[str, Any]:
+    """Say where the worker is to find things, and what it is to be."""
+    return {
+        "path": list(sys.path),
+        "argv": list(getattr(sys, "argv", ())),
+        "directory": working_directory(),
+        "drivers": list(outpace.drivers.__path__),
+        "driver": type(driver).__module__,
+        "lanes": lanes,
+    }
+
+
+def working_directory() -> str | None:
+    """Return where this process is, None where that has been deleted."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - a plain string is what travels
+    except OSError:
+        return None
