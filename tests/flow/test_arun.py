@@ -215,7 +215,7 @@ def test_a_loop_that_is_left_without_a_word_is_closed_by_asyncio(model: str) -> 
 
 @pytest.mark.parametrize("model", [*INSIDE, "processes"])
 def test_a_run_that_is_still_referred_to_when_the_loop_ends_holds_nothing_up(
-    model: str, gate: Gate
+    model: str, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept: list[Any] = []
 
@@ -229,6 +229,7 @@ def test_a_run_that_is_still_referred_to_when_the_loop_ends_holds_nothing_up(
 
     with pytest.raises(LookupError):
         in_time(main())
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("model", [*INSIDE, "processes", "processes+asyncio"])

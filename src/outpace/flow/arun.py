@@ -101,41 +101,50 @@ class AsyncRun(Generic[T]):
 async def _values(
     flow: Flow, view: Callable[[Settled, Sequence[int]], Iterator[T]]
 ) -> AsyncGenerator[T, None]:
-    """Yield what the user asked to see."""
-    settled = releases(flow)
-    try:
-        async for release in settled:
-            for value in view(*release):
-                yield value
-    finally:
-        await settled.aclose()
+    """Carry the job out; yield what the user asked to see.
 
-
-async def releases(flow: Flow) -> AsyncGenerator[Release, None]:
-    """Carry the job out; yield what is finished, in the order it is wanted."""
-    dispatcher, workers = flow.dispatcher, None
+    One generator and not two as in `run`: asyncio closes all that are left when it ends at once, and
+    one that closes another would find that it is being closed already.
+    """
     source = _Feed(flow) if isinstance(flow.job.items, AsyncIterable) else iter(flow.job.items)
     try:
-        while not dispatcher.finished:
-            if flow.stopping:
-                dispatcher.stop()
-            for action in dispatcher.decide():
-                match action:
-                    case Pull(room):
-                        _pull(flow, source, room)
-                    case Start(chunk):
-                        workers = workers or await _opened(flow)
-                        workers.start(chunk)
-                    case Settle(settled, positions):
-                        yield settled, positions
-            if workers is not None and dispatcher.awaits_reports:
-                flow.observe(await workers.areports(None))
-            elif isinstance(source, _Feed) and not dispatcher.finished:
-                await source.fed()
+        while not flow.dispatcher.finished:
+            for settled, positions in await _decided(flow, source):
+                for value in view(settled, positions):
+                    yield value
+            await _heard(flow, source)
         if flow.source_error is not None:
             raise flow.source_error
     finally:
         await _aclose(flow, source)
+
+
+async def _decided(flow: Flow, source: _Feed | Iterator[Any]) -> list[Release]:
+    """Do what the dispatcher decides; return what is finished, in the order it is wanted."""
+    if flow.stopping:
+        flow.dispatcher.stop()
+    released = []
+    for action in flow.dispatcher.decide():
+        match action:
+            case Pull(room):
+                if isinstance(source, _Feed):
+                    source.pull(room)
+                else:
+                    flow.pull(source, room)
+            case Start(chunk):
+                (flow.workers or await _opened(flow)).start(chunk)
+            case Settle(settled, positions):
+                released.append((settled, positions))
+    return released
+
+
+async def _heard(flow: Flow, source: _Feed | Iterator[Any]) -> None:
+    """Wait for news, of the workers or of the items."""
+    workers: Any = flow.workers
+    if workers is not None and flow.dispatcher.awaits_reports:
+        flow.observe(await workers.areports(None))
+    elif isinstance(source, _Feed) and not flow.dispatcher.finished:
+        await source.fed()
 
 
 async def _aclose(flow: Flow, source: object) -> None:
@@ -148,14 +157,6 @@ async def _aclose(flow: Flow, source: object) -> None:
         if workers is not None:
             await workers.aclose()
             flow.usage = workers.usage
-
-
-def _pull(flow: Flow, source: _Feed | Iterator[Any], room: int) -> None:
-    """Have more items read."""
-    if isinstance(source, _Feed):
-        source.pull(room)
-    else:
-        flow.pull(source, room)
 
 
 async def _opened(flow: Flow) -> AsyncWorkers:

@@ -23,6 +23,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Iterator
 
 import outpace.drivers
 from outpace.drivers import _lane
@@ -33,6 +34,8 @@ from outpace.hosts._filters import set_filters
 from outpace.hosts._group import kill_group
 from outpace.hosts._usage import own_usage
 from outpace.hosts._wire import Channel, Message, Packed, pack
+
+_over = threading.Event()  # the worker has said all it has to say
 
 
 def main(where: str) -> None:
@@ -46,11 +49,12 @@ def main(where: str) -> None:
 
 
 def _end_with_caller(fd: int) -> None:
-    """End when the caller is gone, also in the middle of an item; a template's worker has that."""
+    """End when the caller is gone, also in the middle of an item; a template does it for its own."""
     poll = select.poll()
     poll.register(fd, 0)  # that it hangs up, and not that it has something to say
     poll.poll()
-    kill_group(os.getpid())
+    if not _over.is_set():
+        kill_group(os.getpid())
 
 
 def serve_on(sock: socket.socket) -> None:
@@ -60,7 +64,7 @@ def serve_on(sock: socket.socket) -> None:
     with contextlib.suppress(Exception):  # no stderr to write to: then without
         faulthandler.enable()
     channel = Channel(sock)
-    with contextlib.suppress(EOFError, OSError, _lane.Terminated), contextlib.closing(channel):
+    with contextlib.suppress(EOFError, OSError, _lane.Terminated), _ending(channel):
         hello = channel.receive()
         assert hello is not None
         workers, inline = _open(channel, hello)
@@ -77,6 +81,18 @@ def serve_on(sock: socket.socket) -> None:
             except SetupError as failed:
                 error = bytes(_pack_error(failed).pickle)
         channel.send(("bye", *own_usage(), error))
+
+
+@contextlib.contextmanager
+def _ending(channel: Channel) -> Iterator[None]:
+    """Close a channel at the end, so that the caller hears of it at once, whoever else has it open."""
+    try:
+        yield
+    finally:
+        _over.set()
+        with contextlib.suppress(OSError):
+            channel.sock.shutdown(socket.SHUT_WR)
+        channel.close()
 
 
 def _terminate(*_: object) -> None:

@@ -1,0 +1,209 @@
+"""How workers come to be and go, in both ways."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import outpace
+from outpace.errors import WorkerStartError
+from outpace.hosts._group import AT_ONCE
+from outpace.hosts._launch import Spawn, Template
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import Gate
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends Unix signals; needs POSIX")
+
+
+@pytest.fixture(params=[lambda: Template([]), Spawn], ids=["template", "spawn"])
+def launcher(request: pytest.FixtureRequest) -> Iterator[Any]:
+    with contextlib.closing(request.param()) as made:
+        yield made
+
+
+@pytest.fixture(params=["template", "spawn"])
+def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("OUTPACE_START", request.param)
+    return request.param
+
+
+def test_a_worker_ends_when_its_caller_closes_the_socket(launcher: Any) -> None:
+    first, second = launcher.launch(2)
+    ended = (0, -signal.SIGKILL)  # a spawned one kills itself, if it has not just ended
+    first.sock.close()  # no other worker holds a copy of its other end
+    assert launcher.wait_death(first.pid, 20) in ended
+    second.sock.close()
+    assert launcher.wait_death(second.pid, 20) in ended
+    assert launcher.deaths() == {}
+
+
+def test_a_death_is_told_once_with_the_exit_code(launcher: Any) -> None:
+    one, other = launcher.launch(2)
+    os.kill(one.pid, signal.SIGKILL)
+    assert launcher.wait_death(one.pid, 20) == -signal.SIGKILL
+    assert launcher.wait_death(one.pid, 20) is None
+    assert launcher.deaths() == {}
+    for launched in (one, other):
+        launched.sock.close()
+
+
+def test_nobody_is_waited_for_who_is_not_there(launcher: Any) -> None:
+    assert launcher.wait_death(2**30, 60) is None
+
+
+def test_closing_ends_workers_that_were_never_spoken_to(launcher: Any) -> None:
+    launched = launcher.launch(2)
+    launcher.close()
+    for one in launched:
+        assert one.sock.recv(1) == b""
+        one.sock.close()
+
+
+def test_more_workers_than_fit_into_one_message_can_be_launched() -> None:
+    with contextlib.closing(Template([])) as template:
+        launched = template.launch(AT_ONCE + 2)
+        assert len({one.pid for one in launched}) == AT_ONCE + 2
+        for one in launched:
+            one.sock.close()
+
+
+def test_a_template_that_was_killed_is_replaced() -> None:
+    with contextlib.closing(Template([])) as template:
+        (before,) = template.launch(1)
+        os.kill(template._process.pid, signal.SIGKILL)
+        assert template.watched().recv(1) == b""
+        (after,) = template.launch(1)
+        after.sock.close()
+        assert template.wait_death(after.pid, 20) == 0
+        before.sock.close()  # it is nobody's child now, and ends all the same
+
+
+def kill_the_template(item: int) -> int:
+    if item == 2:
+        os.kill(os.getppid(), signal.SIGKILL)
+    if item == 5:
+        os._exit(3)
+    return item
+
+
+def test_a_run_goes_on_when_its_template_is_killed_and_a_worker_dies_after_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OUTPACE_START", "template")
+    run = outpace.run(kill_the_template, range(20), model="processes", workers=2, chunk=1)
+    outcomes = list(run)
+    assert [o.index for o in outcomes] == list(range(20))
+    assert {o.index for o in outcomes if not o.ok} == {5}
+
+
+def test_what_a_dead_worker_had_started_dies_with_it(start: str, gate: Gate) -> None:
+    code = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1])));"
+    code += "s.sendall(b'child\\n'); s.recv(1)"
+    command = [sys.executable, "-c", code, str(gate.address[1])]
+
+    def leave_a_child(item: int) -> None:
+        import socket
+
+        subprocess.Popen(command)
+        with socket.create_connection(gate_address) as connection:
+            connection.sendall(b"parent\n")
+            connection.recv(1)
+        os._exit(1)
+
+    gate_address = gate.address
+    run = outpace.run(leave_a_child, [0], model="processes", workers=1)
+    import threading
+
+    got: list[Any] = []
+    reader = threading.Thread(target=lambda: got.extend(run))
+    reader.start()
+    assert sorted(gate.arrivals(2)) == ["child", "parent"]
+    gate.here.sort()  # the child first
+    parent = gate.here.pop()
+    parent[1].sendall(b"!")
+    parent[1].close()
+    reader.join(20)
+    assert [o.kind for o in got] == ["lost"]
+    gate.wait_until_gone()
+
+
+def test_a_python_that_cannot_be_started_is_one_clear_error(
+    start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(WorkerStartError, match=r"/nowhere/python.*use threads or asyncio"):
+        list(outpace.map(str, [1], model="processes"))
+
+
+def test_files_in_the_working_directory_do_not_stand_for_the_standard_librarys(
+    start: str, tmp_path: Path
+) -> None:
+    data, program = tmp_path / "data", tmp_path / "program.py"
+    data.mkdir()
+    for name in ("selectors", "random", "queue", "struct", "numbers"):
+        (data / f"{name}.py").write_text("raise SystemExit('the wrong one')")
+    program.write_text("import outpace; print(*outpace.map(abs, [-1], model='processes'))")
+    done = subprocess.run(
+        [sys.executable, str(program)],
+        cwd=data,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+PROGRAM = """
+import socket, sys, outpace
+address = ("127.0.0.1", int(sys.argv[1]))
+def wait(item):
+    with socket.create_connection(address) as connection:
+        connection.sendall(b"here\\n")
+        connection.recv(1)
+async def wait_on_loop(item):
+    import asyncio
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"here\\n")
+    await reader.read(1)
+fn = wait_on_loop if sys.argv[3] == "coroutine" else wait
+for _ in outpace.map(fn, range(10), model=sys.argv[2], workers=2, in_flight=2):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        ("serial", "plain"),
+        ("serial", "coroutine"),
+        ("threads", "coroutine"),  # a plain one, in the middle of a call, nobody can interrupt
+        ("asyncio", "plain"),
+        ("asyncio", "coroutine"),
+        ("processes", "plain"),
+        ("processes", "coroutine"),
+    ],
+)
+def test_ctrl_c_ends_a_program_at_once_with_all_its_workers(
+    model: str, kind: str, tmp_path: Path, gate: Gate
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    command = [sys.executable, str(program), str(gate.address[1]), model, kind]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        gate.arrivals(1 if model == "serial" or (model, kind) == ("asyncio", "plain") else 2)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert errors.rstrip().endswith("KeyboardInterrupt"), errors
+    assert process.returncode == -signal.SIGINT
+    gate.wait_until_gone()
