@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from outpace.drivers._loop import apart_from_loops, close_loop, end_task, new_loop, without_loop
 from outpace.errors import SetupError
-from outpace.flow.data import Chunk, Failure, Report
+from outpace.flow.data import Chunk, Failure, Report, Returned
 from outpace.flow.protocol import Call
 
 if TYPE_CHECKING:
@@ -53,8 +53,11 @@ class Lane:
             self.close()
             raise setup_failed(error) from error
 
-    def carry(self, chunk: Chunk) -> Iterator[Report]:
-        """Carry out a chunk; yield reports of what is done so far."""
+    def carry(self, chunk: Chunk) -> Iterator[Report | Returned]:
+        """Carry out a chunk; yield reports of what is done so far.
+
+        When patience is over, the rest is given back if it may be: others may be idle by now.
+        """
         step = self._awaited if self._loop is not None else self._called
         position = 0
         while position < len(chunk):
@@ -64,6 +67,9 @@ class Lane:
             report.lane = self.number
             position += len(report)
             yield report
+            if chunk.divisible and position < len(chunk):
+                yield Returned(chunk.indexes[position:])
+                return
 
     def interrupt(self) -> None:
         """Cancel what the lane awaits, if anything; it is about to be closed. For any thread."""

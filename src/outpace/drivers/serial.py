@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from outpace.drivers._lane import Lane
-from outpace.flow.data import Chunk, Report
+from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.protocol import Call, Usage
 
 
@@ -42,15 +42,15 @@ class SerialWorkers:
         self.usage = Usage()
         self._lane = lane
         self._chunks: deque[Chunk] = deque()
-        self._current: Iterator[Report] = iter(())
+        self._current: Iterator[Report | Returned] = iter(())
         self._closed = False
 
     def start(self, chunk: Chunk) -> None:
         """Put a chunk in line."""
         self._chunks.append(chunk)
 
-    def reports(self, timeout: float | None) -> Sequence[Report]:  # noqa: ARG002 - never waits
-        """Carry out the next items, and return their report."""
+    def reports(self, timeout: float | None) -> Sequence[Report | Returned]:  # noqa: ARG002
+        """Carry out the next items, without waiting for anything, and return their report."""
         while True:
             for report in self._current:
                 return (report,)

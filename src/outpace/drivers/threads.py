@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from outpace.drivers._lane import Lane
 from outpace.errors import WorkerStartError
-from outpace.flow.data import Chunk, Report
+from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.protocol import Call, Usage
 
 
@@ -56,7 +56,9 @@ class ThreadWorkers:
         self.usage = Usage()
         self._call = call
         self._inbox: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
-        self._outbox: queue.SimpleQueue[Report | BaseException | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[Report | Returned | BaseException | None] = (
+            queue.SimpleQueue()
+        )
         self._closing = threading.Event()
         self._exit_error: BaseException | None = None
         self._lanes: list[Lane] = []
@@ -82,9 +84,9 @@ class ThreadWorkers:
         """Put a chunk in line for whichever thread is free first."""
         self._inbox.put(chunk)
 
-    def reports(self, timeout: float | None) -> Sequence[Report]:
+    def reports(self, timeout: float | None) -> Sequence[Report | Returned]:
         """Wait for the first report; return it and all others that are there."""
-        found: list[Report] = []
+        found: list[Report | Returned] = []
         with contextlib.suppress(queue.Empty):
             self._raise_or(self._outbox.get(timeout=timeout), found)
             while True:
@@ -110,7 +112,9 @@ class ThreadWorkers:
             raise error
 
     def _raise_or(
-        self, account: Report | BaseException | None, into: list[Report] | None = None
+        self,
+        account: Report | Returned | BaseException | None,
+        into: list[Report | Returned] | None = None,
     ) -> None:
         """Raise an account that is an error of a lane itself; collect one that is a report."""
         if isinstance(account, BaseException):

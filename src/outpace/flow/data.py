@@ -19,12 +19,16 @@ Kind = Literal["done", "failed", "timed-out", "lost", "cancelled"]
 
 @dataclass(slots=True)
 class Chunk:
-    """Be a run of consecutive inputs that travel together: `first`, `first + 1` and so on."""
+    """Be a run of consecutive inputs that travel together: `first`, `first + 1` and so on.
+
+    `divisible` says that whoever finds it much longer than it was meant to be may give back the rest.
+    """
 
     first: int
     items: list[Any]
     queued: float = 0.0  # when they were taken from the caller's iterable, seconds
     attempt: int = 1
+    divisible: bool = False
 
     def __len__(self) -> int:
         """Count the items."""

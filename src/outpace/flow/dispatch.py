@@ -14,10 +14,11 @@ returns it unstarted.
 **Chunks.** A slot (one lane of one worker) is given chunks that are worth about `AIM` seconds by the
 times measured so far, growing by at most `GROWTH` a step, never more than a small share of what is
 left when that is known. A slot has a second chunk waiting only when items are so short that the round
-trip for the next one would be felt; so a slow item never strands others behind it. Credit is counted
-in chunks, not items: every chunk that is out has an unfinished item, so as many chunks as slots can
-never leave a slot idle, whatever the sizes are. A worker whose lanes share one queue (`shared`: an
-event loop) is simpler: its credit is counted in items, as many as it has lanes and some more.
+trip for the next one would be felt, and a lane gives back the rest of a chunk that turns out to be
+much longer; so a slow item never strands others behind it. Credit is counted in chunks, not items:
+every chunk that is out has an unfinished item, so as many chunks as slots can never leave a slot
+idle, whatever the sizes are. A worker whose lanes share one queue (`shared`: an event loop) is
+simpler: its credit is counted in items, as many as it has lanes and some more.
 """
 
 from __future__ import annotations
@@ -226,22 +227,28 @@ class Dispatcher:
             self._waiting.appendleft(rest)
             chunk.items = chunk.items[:size]
         self._waiting_items -= len(chunk)
+        chunk.divisible = self.fixed_chunk is None and self.slots > 1
         return chunk
 
     def _take_back(self, returned: Returned) -> None:
         """Let unstarted items wait again, before all others and in their order."""
+        rest = self._out.take_rest(returned.indexes)
+        runs = [rest] if rest is not None else self._take_each(returned)
+        if not self._stopped:
+            self._waiting.extendleft(reversed(runs))
+            self._waiting_items += sum(map(len, runs))
+
+    def _take_each(self, returned: Returned) -> list[Chunk]:
+        """Take back items that are not simply the rest of a chunk."""
         runs: list[Chunk] = []
         for index in returned.indexes:
             chunk = self._out.take_one(index)
             item = chunk.items[index - chunk.first]
-            if self._stopped:
-                continue
             if runs and runs[-1].indexes.stop == index and runs[-1].attempt == chunk.attempt:
                 runs[-1].items.append(item)
             else:
                 runs.append(Chunk(index, [item], chunk.queued, chunk.attempt))
-        self._waiting.extendleft(reversed(runs))
-        self._waiting_items += sum(map(len, runs))
+        return runs
 
     def _close_gaps(self) -> None:
         """Let go, once all is over after a `stop`, what waits for items that were never to run."""

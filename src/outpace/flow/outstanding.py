@@ -79,6 +79,14 @@ class Outstanding:
             self.take_one(index)
         return chunk
 
+    def take_rest(self, indexes: Sequence[int]) -> Chunk | None:
+        """Take out all that is left of a chunk, if that is what these items are."""
+        run = consecutive(indexes)
+        out = None if run is None else self._by_first.get(run.start)
+        if out is None or out.missing != len(indexes):
+            return None
+        return self.take_chunk(indexes[0])
+
     def drain(self) -> list[Chunk]:
         """Take everything out; return it as chunks, in the order it was handed over."""
         left = [out.chunk for out in self._by_first.values()]

@@ -123,7 +123,7 @@ class Crew:
             self._split(worker, chunk, error)
             return
         worker.out.add(chunk)
-        self._write(worker, (chunk.first, chunk.attempt), packed)
+        self._write(worker, (chunk.first, chunk.attempt, chunk.divisible), packed)
 
     def reports(self, timeout: float | None) -> Sequence[Report | Returned]:
         """Wait for the first report or death; return it and all others that are there."""
@@ -175,6 +175,9 @@ class Crew:
         match message.meta:
             case ("report", *columns):
                 self._news.append(worker.report(columns, message.payload))
+            case ("returned", indexes):
+                worker.out.take_chunk(indexes.start)
+                self._news.append(Returned(indexes))
             case ("ready", there):
                 worker.is_ready(there)
                 while self._backlog:

@@ -28,7 +28,7 @@ from collections.abc import Iterator
 import outpace.drivers
 from outpace.drivers import _lane
 from outpace.errors import RemoteError, SetupError, TransferError
-from outpace.flow.data import Chunk, Failure, Report
+from outpace.flow.data import Chunk, Failure, Report, Returned
 from outpace.flow.protocol import Call, Workers
 from outpace.hosts._filters import set_filters
 from outpace.hosts._group import kill_group
@@ -139,7 +139,7 @@ def _serve_inline(channel: Channel, workers: Workers) -> None:
         carried += _take(channel, workers, channel.receive())
         while reports := workers.reports(None):
             for report in reports:
-                carried = _send(channel, report, carried)  # type: ignore[arg-type]
+                carried = _send(channel, report, carried)
 
 
 def _serve_threaded(channel: Channel, workers: Workers) -> None:
@@ -163,28 +163,31 @@ def _serve_threaded(channel: Channel, workers: Workers) -> None:
                 return
             carried += _take(channel, workers, message)
         for report in workers.reports(None):
-            carried = _send(channel, report, carried)  # type: ignore[arg-type]
+            carried = _send(channel, report, carried)
 
 
 def _take(channel: Channel, workers: Workers, message: Message | None) -> float:
     """Start a chunk, or tell the caller that it cannot be read, and why; return what it cost."""
     assert message is not None
     before = time.thread_time()
-    first, attempt = message.meta
+    first, attempt, divisible = message.meta
     try:
         items = message.payload.load()
     except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
         channel.send(("unreadable", first, _format(error)), _pack_error(error))
     else:
-        workers.start(Chunk(first, items, attempt=attempt))
+        workers.start(Chunk(first, items, attempt=attempt, divisible=divisible))
     return message.cpu_s + time.thread_time() - before
 
 
-def _send(channel: Channel, report: Report, carried: float) -> float:
+def _send(channel: Channel, report: Report | Returned, carried: float) -> float:
     """Send a report, with what carrying has cost so far; return what this one costs.
 
     What cannot be pickled in it becomes a failure of that item.
     """
+    if isinstance(report, Returned):
+        channel.send(("returned", report.indexes))
+        return carried
     before = time.thread_time()
     try:
         values = pack(report.values)
