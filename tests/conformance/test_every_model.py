@@ -398,3 +398,37 @@ def test_twenty_random_jobs_are_right(model) -> None:
         for o in outcomes:
             should_fail = fn is not much_later and o.item % 5 == 3
             assert o.ok is not should_fail, detail
+
+
+class Ready:
+    """Be awaitable without being a coroutine."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __await__(self):
+        yield from asyncio.sleep(0).__await__()
+        return self.n * 2
+
+
+async def awaits_ready(n: int) -> int:
+    return await Ready(n)
+
+
+class Caller:
+    """Be a callable whose call is a coroutine."""
+
+    async def __call__(self, n: int) -> int:
+        await asyncio.sleep(0)
+        return n * 2
+
+
+@every
+@pytest.mark.parametrize("fn", [awaits_ready, Caller(), functools.partial(much_later)])
+def test_every_shape_of_a_coroutine_function_is_awaited(model, fn) -> None:
+    assert list(outpace.map(fn, range(5), model=model)) == [0, 2, 4, 6, 8]
+
+
+@pytest.mark.parametrize("model", [name for name in MODELS if "asyncio" in name])
+def test_anything_awaitable_is_awaited_on_a_loop(model) -> None:
+    assert list(outpace.map(Ready, range(5), model=model)) == [0, 2, 4, 6, 8]

@@ -3,7 +3,7 @@
 The lanes are n long-lived tasks that take items from one queue, not a task per item: starting a
 task costs more than the whole budget of a short item (asyncio.gather: 9.5 us an item). Each item
 still has a context of its own, because the lane drives the item's coroutine by hand in a copy of
-the caller's context (`_row`, `_drive`); that driver is also where the steps of an item can be timed.
+the caller's context (`_row`, `_drive`); there, too, the steps of an item can be timed.
 
 An item that never waits needs no task and no loop: a lane carries out such items in a row, with
 one clock reading each, and reports the row as a range. Only an item that waits is awaited; the lane
@@ -22,13 +22,14 @@ import asyncio
 import contextlib
 import time
 import types
-from array import array
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from outpace.drivers._lane import enter, failed, sequential, setup_failed
+from outpace.drivers._columns import Columns
+from outpace.drivers._drive import drive
+from outpace.drivers._lane import enter, failed, setup_failed
 from outpace.drivers._loop import apart_from_loops, close_loop
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.protocol import Call, Usage
@@ -36,7 +37,6 @@ from outpace.flow.protocol import Call, Usage
 BREATH = 0.005  # seconds after which a lane that never waits lets the others run
 LINGER = 0.002  # seconds that a finished item may wait for company while there is more to do
 AGAIN = 0.05  # seconds until an item that goes on after it was cancelled is cancelled again
-ROW = 64  # items that never waited, one after another, are a report of their own from this many
 
 clock = time.perf_counter
 
@@ -95,7 +95,7 @@ class AsyncioWorkers:
         self._queue: deque[_Line] = deque()
         self._idle: list[asyncio.Future[None]] = []
         self._looking = 0  # lanes that are about to look at the queue, or do
-        self._ended = _Columns()
+        self._ended = Columns()
         self._signal: Callable[[], object] = lambda: None  # ends the current `reports`
         self._signalled = False
         self._cpu = time.thread_time()
@@ -195,7 +195,7 @@ class AsyncioWorkers:
         self._signalled = False
         if not self._ended:
             return ()
-        ended, self._ended = self._ended, _Columns()
+        ended, self._ended = self._ended, Columns()
         before, self._cpu = self._cpu, time.thread_time()
         return ended.reports(self._cpu - before)
 
@@ -268,7 +268,7 @@ class AsyncioWorkers:
             try:
                 value = run(fn, item, *args) if args else run(fn, item)
                 if hasattr(value, "__await__"):
-                    coroutine = value if type(value) is types.CoroutineType else _await(value)
+                    coroutine = value if type(value) is types.CoroutineType else awaited(value)
                     try:
                         waits_for = run(coroutine.send, None)
                     except StopIteration as stop:
@@ -298,7 +298,7 @@ class AsyncioWorkers:
         value = failure = None
         cancelled = False
         try:
-            value = await _drive(coroutine, run, waits_for)
+            value = await drive(coroutine, run, waits_for)
         except asyncio.CancelledError as error:
             if self._closed:
                 raise
@@ -325,89 +325,6 @@ class _Line:
 # An item that has begun and now waits: its index, when it started, its coroutine, what runs a step
 # in its context, and what it waits for. A tuple, because making one costs a tenth of an object.
 _Waiting = tuple[int, float, Coroutine[Any, Any, Any], Callable[..., Any], Any]
-
-
-class _Columns:
-    """Be the columns of the next reports while they grow."""
-
-    __slots__ = ("ended", "failures", "indexes", "rows", "started", "values")
-
-    def __init__(self) -> None:
-        """Be empty."""
-        self.rows: list[Report] = []
-        self.indexes: list[int] = []
-        self.values: list[Any] = []
-        self.started: list[float] = []
-        self.ended: list[float] = []
-        self.failures: dict[int, Failure] = {}
-
-    def __bool__(self) -> bool:
-        """Say whether anything has ended."""
-        return bool(self.indexes or self.rows)
-
-    def row(
-        self, first: int, values: list[Any], failures: dict[int, Failure], edges: list[float]
-    ) -> None:
-        """Add items that ran one after another: each started when the last one ended."""
-        if len(values) >= ROW:
-            self.rows.append(sequential(first, values, failures, edges))
-            return
-        for position, value in enumerate(values):
-            times = edges[position], edges[position + 1]
-            self.one(first + position, value, failures.get(position), *times)
-
-    def one(
-        self, index: int, value: object, failure: Failure | None, started: float, ended: float
-    ) -> None:
-        """Add an item."""
-        if failure is not None:
-            self.failures[len(self.indexes)] = failure
-        self.indexes.append(index)
-        self.values.append(value)
-        self.started.append(started)
-        self.ended.append(ended)
-
-    def reports(self, cpu_s: float) -> list[Report]:
-        """Make the reports, sharing out the CPU time."""
-        reports = self.rows
-        if self.indexes:
-            times = array("d", self.started), array("d", self.ended)
-            reports.append(Report(self.indexes, self.values, *times, self.failures))
-        each = cpu_s / sum(map(len, reports))
-        for report in reports:
-            report.cpu_s = each * len(report)
-        return reports
-
-
-async def _await(awaitable: Any) -> Any:
-    """Make a coroutine of any awaitable."""
-    return await awaitable
-
-
-@types.coroutine
-def _drive(
-    coroutine: Coroutine[Any, Any, Any], run: Callable[..., Any], waits_for: Any
-) -> Generator[Any, Any, Any]:
-    """Drive a coroutine that waits on as `await` would, every step of it in a context of its own.
-
-    The idea of a hand-written driver around `send` is in research (diagnose, D.2): it costs 0.35 us
-    a switch and passes cancellation, `asyncio.timeout`, task groups and queues through unharmed.
-    """
-    send, throw = coroutine.send, coroutine.throw
-    while True:
-        sent: Any = None
-        thrown: BaseException | None = None
-        try:
-            sent = yield waits_for
-        except GeneratorExit:
-            coroutine.close()
-            raise
-        except BaseException as error:  # noqa: BLE001 - handed on to the item
-            thrown = error
-        try:
-            waits_for = run(send, sent) if thrown is None else run(throw, thrown)
-        except StopIteration as stop:
-            return stop.value
 
 
 driver = Asyncio()
