@@ -13,7 +13,7 @@ from typing import Any
 from _peers import Peer
 
 import outpace
-from outpace.models import Model, all_models
+from outpace.registry import Model, all_models
 
 clock = time.perf_counter
 Fn = Callable[[Any], Any]

@@ -22,7 +22,7 @@ from _show import against, head, number, save, show
 from _work import anoop, noop
 
 import outpace
-from outpace.models import all_models, find
+from outpace.registry import all_models, find
 
 BUDGET = 60.0  # MB
 SLOW_FOR = 2.0  # seconds

@@ -10,7 +10,7 @@ import pytest
 import outpace
 from outpace.errors import ModelUnavailableError, UnknownModelError, UsageError, UsageTypeError
 from outpace.machine import usable_cpus
-from outpace.models import names, opening
+from outpace.registry import names, opening
 
 ROOT = Path(__file__).parents[1]
 TOY = '''

@@ -1,9 +1,10 @@
 """Run the same work under any concurrency model, race the models, and use the best one."""
 
 from outpace.api import amap, arun, map, race, run  # noqa: A004 - the public name
+from outpace.errors import OutpaceError
 from outpace.flow.data import Cancelled, Done, Failed, Lost, Outcome, Summary, TimedOut
 from outpace.flow.run import Run
-from outpace.models import models
+from outpace.registry import models
 
 __all__ = [
     "Cancelled",
@@ -11,6 +12,7 @@ __all__ = [
     "Failed",
     "Lost",
     "Outcome",
+    "OutpaceError",
     "Run",
     "Summary",
     "TimedOut",

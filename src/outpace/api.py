@@ -10,7 +10,7 @@ from outpace.flow.data import Outcome
 from outpace.flow.job import Job, check_positive, make_job
 from outpace.flow.run import Flow, Run
 from outpace.flow.show import as_outcomes, as_values
-from outpace.models import opening
+from outpace.registry import opening
 
 if TYPE_CHECKING:  # asyncio and the race are imported when they are used: they cost a plain map
     from outpace.flow.arun import AsyncRun

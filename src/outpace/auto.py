@@ -23,7 +23,7 @@ from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.outstanding import Outstanding
 from outpace.flow.protocol import Call, Usage, Workers
 from outpace.machine import gil_enabled, run_delay, usable_cpus
-from outpace.models import elsewhere, opening
+from outpace.registry import elsewhere, opening
 
 ENOUGH = 0.03  # seconds measured before a choice is made, unless one item takes longer
 WAITING = 0.5  # an item that is off the CPU for this share of its time waits rather than computes

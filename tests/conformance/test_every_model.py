@@ -18,7 +18,7 @@ import pytest
 
 import outpace
 from outpace.errors import SetupError
-from outpace.models import all_models, names
+from outpace.registry import all_models, names
 
 MODELS = [model.name for model in all_models() if model.unavailable() is None]
 

@@ -16,7 +16,7 @@ def add(commands: Any) -> None:
 
 def run(_: argparse.Namespace) -> int:
     """Print the table."""
-    from outpace.models import models  # noqa: PLC0415 - not for --help
+    from outpace.registry import models  # noqa: PLC0415 - not for --help
     from outpace.report.table import models_table  # noqa: PLC0415
 
     print(models_table(models()))

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from outpace.drivers._columns import Columns
-from outpace.drivers._drive import drive
+from outpace.drivers._drive import awaited, drive
 from outpace.drivers._lane import enter, failed, setup_failed
 from outpace.drivers._loop import apart_from_loops, close_loop
 from outpace.flow.data import Chunk, Failure, Report

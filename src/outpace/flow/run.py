@@ -31,7 +31,7 @@ clock = time.perf_counter
 
 
 class Opening(Protocol):
-    """Be a model with its setting, ready to be opened: `models` makes these."""
+    """Be a model with its setting, ready to be opened: `registry` makes these."""
 
     @property
     def model(self) -> str:

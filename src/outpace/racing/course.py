@@ -23,12 +23,12 @@ from outpace.errors import (
 )
 from outpace.flow.job import Job, check_positive, make_job
 from outpace.machine import usable_cpus
-from outpace.models import Model, Opening, find, names, opening
 from outpace.racing import plan
 from outpace.racing.machine import Controls, measure_controls
 from outpace.racing.result import Entrant
 from outpace.racing.trial import Trial, run_trial
 from outpace.racing.verify import Same
+from outpace.registry import Model, Opening, find, names, opening
 
 Progress = Callable[[str], None]
 

@@ -9,7 +9,6 @@ from outpace.flow.data import Failure
 from outpace.flow.job import make_job
 from outpace.flow.show import shown
 from outpace.machine import usable_cpus
-from outpace.models import opening
 from outpace.racing import plan
 from outpace.racing.advise import recommend
 from outpace.racing.course import Course, Runner
@@ -18,6 +17,7 @@ from outpace.racing.result import Race
 from outpace.racing.stats import Spread
 from outpace.racing.trial import run_trial
 from outpace.racing.verify import agree, first_difference
+from outpace.registry import opening
 
 
 def finish(course: Course, name: str | None = None, show: Callable[[Race], str] = repr) -> Race:

@@ -15,8 +15,8 @@ from typing import Any
 
 from outpace.flow.job import make_job
 from outpace.machine import cpu_quota, gil_enabled, memory_limit, usable_cpus
-from outpace.models import opening
 from outpace.racing.trial import run_trial
+from outpace.registry import opening
 
 WAIT_S = 0.02  # one wait of the control; long against a timer's error
 WAITS = 20

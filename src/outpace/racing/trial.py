@@ -18,7 +18,7 @@ from typing import Any
 from outpace.flow.job import Job
 from outpace.flow.run import Flow, releases
 from outpace.hosts._usage import peak_bytes
-from outpace.models import Opening
+from outpace.registry import Opening
 
 clock = time.perf_counter
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from outpace.models import Listed
 from outpace.racing.advise import seconds
 from outpace.racing.result import Entrant, Race
 from outpace.racing.stats import Spread
+from outpace.registry import Listed
 
 WIDEST = 110  # columns; a wider terminal gains nothing
 HEADINGS = [

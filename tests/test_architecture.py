@@ -1,0 +1,92 @@
+"""The layout keeps its promises: the public face, the size of files, what an import costs."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import outpace
+
+SOURCE = Path(outpace.__file__).parent
+FILES = sorted(SOURCE.rglob("*.py"))
+MOST_LINES = 400  # hosts/_crew.py and drivers/asyncio.py are the longest; past that a file is two
+MOST_IN_A_FUNCTION = 60  # with its docstring; the public doors have twenty lines of it
+
+PUBLIC = {
+    "Cancelled": None,
+    "Done": None,
+    "Failed": None,
+    "Lost": None,
+    "Outcome": None,
+    "OutpaceError": None,
+    "Run": None,
+    "Summary": None,
+    "TimedOut": None,
+    "amap": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, on_error)",
+    "arun": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup)",
+    "map": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, on_error)",
+    "models": "()",
+    "race": "(functions, items, *, models, workers, in_flight, repeat, budget, setup, same, "
+    "progress, name)",
+    "run": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup)",
+}
+
+
+def test_the_public_names_are_these_and_no_others() -> None:
+    assert set(outpace.__all__) == set(PUBLIC)
+    assert outpace.__all__ == sorted(outpace.__all__)
+    for name in PUBLIC:
+        assert getattr(outpace, name).__doc__
+
+
+@pytest.mark.parametrize("name", [name for name, shape in PUBLIC.items() if shape])
+def test_the_public_signatures_are_these(name) -> None:
+    parameters = inspect.signature(getattr(outpace, name)).parameters.values()
+    shown, starred = [], False
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY and not starred:
+            shown.append("*")
+            starred = True
+        shown.append(parameter.name)
+    assert f"({', '.join(shown)})" == PUBLIC[name]
+
+
+def test_no_module_has_the_name_of_a_public_function() -> None:
+    """Importing `outpace.race` as a package would replace the function of that name."""
+    modules = {path.stem for path in SOURCE.iterdir() if not path.name.startswith("_")}
+    assert not modules & set(outpace.__all__)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_file_is_short_enough_to_be_read_and_says_what_it_is_for(path) -> None:
+    text = path.read_text()
+    tree = ast.parse(text)
+
+    assert len(text.splitlines()) <= MOST_LINES
+    assert ast.get_docstring(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            assert length <= MOST_IN_A_FUNCTION, f"{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import outpace", {"asyncio", "multiprocessing", "requests", "psutil", "rich", "json"}),
+        ("import outpace; list(outpace.map(abs, [1], model='serial'))", {"asyncio", "psutil"}),
+        (
+            "import outpace; list(outpace.map(abs, [1], model='processes'))",
+            {"asyncio", "multiprocessing", "psutil"},
+        ),
+    ],
+)
+def test_a_plain_use_does_not_import_what_it_does_not_need(code, absent) -> None:
+    code += "\nimport sys; print(*sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert not absent & set(done.stdout.split())
