@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from outpace.errors import TransferError
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.outstanding import Outstanding
 from outpace.flow.protocol import Call, Usage, Workers
@@ -58,13 +59,23 @@ class Auto:
 
         `at_once` is what the measurement suggests where the user asked for nothing.
         """
-        self.model = model
-        self.reasons.append(why)
         if model == "serial":
+            self.settle(model, why)
             return None
         chosen = opening(model, self.asked_workers, self.asked_in_flight or at_once)
+        try:
+            workers = chosen.open(call)
+        except TransferError as error:  # it is about the function, so it would never work
+            self.settle("serial", f"serial, where {model} would have been chosen, but {error}")
+            return None
+        self.settle(model, why)
         self.workers, self.slots, self.shared = chosen.workers, chosen.slots, chosen.shared
-        return chosen.open(call)
+        return workers
+
+    def settle(self, model: str, why: str) -> None:
+        """Note what is used from now on, and why."""
+        self.model = model
+        self.reasons.append(why)
 
 
 class AutoWorkers:
@@ -120,7 +131,11 @@ class AutoWorkers:
         self._workers.wake()
 
     def close(self) -> None:
-        """Close whichever workers there are."""
+        """Close whichever workers there are; say so if there never was anything to choose."""
+        if self._measuring and self._items:
+            self._measuring = False
+            seen = f"the {self._items} items took {_seconds(self._wall)} in all"
+            self._auto.settle("serial", f"serial: {seen}, and were done before a choice was due")
         self._workers.close()
 
     def _choose(self) -> bool:
