@@ -199,7 +199,7 @@ worker_loading = False  # set there while the job's function, and so its module,
 
 def needs_loop(call: Call) -> bool:
     """Say whether a lane must have an event loop: for a coroutine function or an async setup."""
-    return call.is_async or hasattr(call.setup, "__aenter__") or _makes_async_context(call.setup)
+    return call.is_async or _makes_async_context(call.setup)
 
 
 def _makes_async_context(setup: object) -> bool:

@@ -104,7 +104,9 @@ class ThreadWorkers:
             self._inbox.put(None)
         for lane in self._lanes:
             lane.interrupt()
-        while self._threads:
+        while (
+            self._threads and threading.main_thread().is_alive()
+        ):  # else the interpreter is ending
             self._threads[-1].join()
             self._threads.pop()
         if self._exit_error is not None:

@@ -77,7 +77,7 @@ def pack(value: object, *, by_value: bool = False, whole: bool = False) -> Packe
         buffers.clear()
     file = io.BytesIO()
     cloudpickle.Pickler(file, 5, buffer_callback=aside).dump(value)
-    return Packed(file.getbuffer(), buffers)
+    return Packed(file.getvalue(), buffers)
 
 
 @dataclass(slots=True)
