@@ -278,26 +278,20 @@ def test_a_setup_that_fails_says_so_before_any_item_ran(fn: Any, setup: Any, say
     assert raised.value.__cause__ is not None
 
 
-def test_an_asynchronous_setup_that_hides_says_what_to_do() -> None:
-    class Hidden(Both):
-        __enter__ = None  # type: ignore[assignment]
-
-        async def __aenter__(self) -> str:
-            await asyncio.sleep(0)
-            return "opened"
-
-    del Hidden.__enter__
-    with pytest.raises(SetupError, match=r"needs a coroutine function, or a model with an event"):
-        lane_of(state, lambda: AsyncOnly()  # noqa: PLW0108 - a class would be looked at)
-
-
-class AsyncOnly:
-    async def __aenter__(self) -> str:
+def test_an_asynchronous_setup_that_hides_behind_a_function_says_what_to_do() -> None:
+    @contextlib.asynccontextmanager
+    async def asynchronous() -> AsyncIterator[None]:
         await asyncio.sleep(0)
-        return "opened"
+        yield
 
-    async def __aexit__(self, *_: object) -> None:
-        pass
+    def hidden() -> Any:
+        return asynchronous()
+
+    with pytest.raises(SetupError, match=r"needs a coroutine function, or a model with an event"):
+        lane_of(state, hidden)
+    lane = lane_of(state_later, hidden, is_async=True)
+    assert carried(lane, [1]) == ([None], {})
+    lane.close()
 
 
 @pytest.mark.parametrize("fn", [state, state_later])
