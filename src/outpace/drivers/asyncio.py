@@ -242,7 +242,7 @@ class AsyncioWorkers:
                 idle = self._loop.create_future()
                 self._idle.append(idle)
                 self._looking -= 1
-                await idle
+                await self._until_woken(idle)
             elif (waiting := self._row()) is None:
                 try:
                     await asyncio.sleep(0)
@@ -255,6 +255,15 @@ class AsyncioWorkers:
                     self._wake_lane()
                 await self._finish(waiting)
                 self._looking += 1
+
+    async def _until_woken(self, idle: asyncio.Future[None]) -> None:
+        """Wait for `_wake_lane`; if cancelled after it had counted on this lane, take that back."""
+        try:
+            await idle
+        except asyncio.CancelledError:
+            if not idle.cancelled():
+                self._looking -= 1
+            raise
 
     def _row(self) -> _Waiting | None:
         """Carry out items one after another, for about one breath; return the first that waits."""
