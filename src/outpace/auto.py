@@ -23,6 +23,7 @@ from outpace.errors import TransferError
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.outstanding import Outstanding
 from outpace.flow.protocol import Call, Usage, Workers
+from outpace.flow.show import seconds
 from outpace.machine import gil_enabled, run_delay, usable_cpus
 from outpace.registry import elsewhere, opening
 
@@ -44,6 +45,7 @@ class Auto:
     slots: int = 1
     shared: bool = False
     model: str = "auto"
+    startup_s: float = 0.0  # of the workers that were chosen
     reasons: list[str] = field(default_factory=list)
 
     def open(self, call: Call) -> Workers:
@@ -63,11 +65,13 @@ class Auto:
             self.settle(model, why)
             return None
         chosen = opening(model, self.asked_workers, self.asked_in_flight or at_once)
+        before = time.perf_counter()
         try:
             workers = chosen.open(call)
         except TransferError as error:  # it is about the function, so it would never work
             self.settle("serial", f"serial, where {model} would have been chosen, but {error}")
             return None
+        self.startup_s = time.perf_counter() - before
         self.settle(model, why)
         self.workers, self.slots, self.shared = chosen.workers, chosen.slots, chosen.shared
         return workers
@@ -134,7 +138,7 @@ class AutoWorkers:
         """Close whichever workers there are; say so if there never was anything to choose."""
         if self._measuring and self._items:
             self._measuring = False
-            seen = f"the {self._items} items took {_seconds(self._wall)} in all"
+            seen = f"the {self._items} items took {seconds(self._wall)} in all"
             self._auto.settle("serial", f"serial: {seen}, and were done before a choice was due")
         self._workers.close()
 
@@ -160,9 +164,10 @@ class AutoWorkers:
         auto, item = self._auto, self._wall / self._items
         left = None if auto.total is None else (auto.total - self._items) * item
         waits = max(0.0, 1 - (self._cpu + self._delay) / self._wall)
-        seen = f"the first {self._items} items took {_seconds(item)} each"
+        some = f"the first {self._items} items" if self._items > 1 else "the first item"
+        seen = f"{some} took {seconds(item)}{' each' if self._items > 1 else ''}"
         if left is not None and left < STARTING / 2:
-            return "serial", f"serial: {seen}, and only about {_seconds(left)} of work was left"
+            return "serial", f"serial: {seen}, and only about {seconds(left)} of work was left"
         if waits >= WAITING:
             return "threads", f"threads: {seen}, {waits:.0%} of it waiting, which overlaps"
         if self._process_cpu > 1.5 * self._wall:
@@ -179,14 +184,6 @@ class AutoWorkers:
         if left / (STARTING + left / cpus) < GAIN:
             return "serial", (
                 f"serial: {seen}, and starting processes would cost about as much as the "
-                f"{_seconds(left)} of work that was left"
+                f"{seconds(left)} of work that was left"
             )
         return "processes", f"processes: {seen}, {1 - waits:.0%} of it computing"
-
-
-def _seconds(seconds: float) -> str:
-    """Write a duration the way a person says it."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-9:.0f} ns"

@@ -432,3 +432,29 @@ def test_every_shape_of_a_coroutine_function_is_awaited(model, fn) -> None:
 @pytest.mark.parametrize("model", [name for name in MODELS if "asyncio" in name])
 def test_anything_awaitable_is_awaited_on_a_loop(model) -> None:
     assert list(outpace.map(Ready, range(5), model=model)) == [0, 2, 4, 6, 8]
+
+
+@every
+def test_a_slow_source_holds_up_no_results(model) -> None:
+    read = []
+
+    def source():
+        for n in range(4):
+            time.sleep(0.06)  # a source that blocks is what is tested
+            read.append(n)
+            yield n
+
+    for value in outpace.map(plain, source(), model=model, in_flight=8, workers=2):
+        assert len(read) <= value // 2 + 3  # not all of them before the first comes out
+    assert read == [0, 1, 2, 3]
+
+
+@every
+def test_a_loop_that_was_left_has_closed_the_run(model) -> None:
+    run = outpace.map(plain, itertools.count(), model=model)
+    for _ in run:
+        break
+
+    with pytest.raises(outpace.OutpaceError, match="was left"):
+        iter(run)
+    assert run.summary.items >= 1

@@ -2,7 +2,8 @@
 
 import pytest
 
-from outpace.racing.advise import listed, recommend, seconds
+from outpace.flow.show import seconds
+from outpace.racing.advise import listed, recommend
 from outpace.racing.plan import Profile
 from outpace.racing.result import Entrant
 from outpace.racing.stats import Spread

@@ -74,8 +74,16 @@ class AsyncRun(Generic[T]):
         return self._flow.summary()
 
     def __aiter__(self) -> AsyncIterator[T]:
-        """Return the values, as they are settled."""
-        return self._values
+        """Yield the values, as they are settled; leaving the loop closes the run."""
+        return self._until_left()
+
+    async def _until_left(self) -> AsyncGenerator[T, None]:
+        """Yield the values; close the run when nobody wants any more."""
+        try:
+            async for value in self._values:
+                yield value
+        finally:
+            await self.aclose()
 
     async def __anext__(self) -> T:
         """Return the next value."""
@@ -142,7 +150,7 @@ async def _heard(flow: Flow, source: _Feed | Iterator[Any]) -> None:
     """Wait for news, of the workers or of the items."""
     workers: Any = flow.workers
     if workers is not None and flow.dispatcher.awaits_reports:
-        flow.observe(await workers.areports(None))
+        flow.observe(await workers.areports(flow.patience))
     elif isinstance(source, _Feed) and not flow.dispatcher.finished:
         await source.fed()
 

@@ -218,7 +218,7 @@ class Summary:
         bad += f", {self.lost} lost" if self.lost else ""
         line = (
             f"{self.items} items with {self.model} ({self.in_flight} at once) in "
-            f"{self.makespan_s:.3g} s + {self.startup_s:.2g} s start-up: "
-            f"{self.throughput:.3g} items/s{bad}"
+            f"{self.makespan_s:.3g} s and {self.startup_s:.3f} s start-up: "
+            f"{self.throughput:,.0f} items/s{bad}"
         )
         return "\n".join([line, *self.reasons])

@@ -96,6 +96,7 @@ class Dispatcher:
     counts: Counts = field(default_factory=Counts)
 
     # The mutable state.
+    reading_held: bool = field(default=False, init=False)
     _size: int = field(default=1, init=False)  # of the next chunk
     _item_s: float | None = field(default=None, init=False)  # what an item takes in its lane
     _next: int = field(default=0, init=False)  # the index of the next item to be admitted
@@ -119,6 +120,10 @@ class Dispatcher:
     def exhaust(self) -> None:
         """Learn that there are no more items, or that no more are wanted."""
         self._exhausted = True
+
+    def hold_reading(self) -> None:
+        """Learn that items come slowly: what is ready goes out before any more are asked for."""
+        self.reading_held = True
 
     def stop(self) -> None:
         """Start nothing any more; what is out may still be reported."""
@@ -168,9 +173,13 @@ class Dispatcher:
     def decide(self) -> Iterator[Action]:
         """Yield what is to be done now, one action at a time, each done before the next is asked.
 
-        Work goes out before results do, so the workers are busy while the caller looks at a value.
+        Work goes out before results do, so the workers are busy while the caller looks at a value;
+        except where items come slowly.
         """
-        while (room := self._room()) > 0:
+        if self.reading_held:  # reading takes long, and nobody should wait for it who need not
+            yield from self._settle()
+        self.reading_held = False
+        while not self.reading_held and (room := self._room()) > 0:
             if not self._waiting and not self._exhausted and self._within_window():
                 yield Pull(room)
             if not self._waiting:
@@ -179,6 +188,10 @@ class Dispatcher:
             self._out.add(chunk)
             self.counts.chunks += 1
             yield Start(chunk)
+        yield from self._settle()
+
+    def _settle(self) -> Iterator[Action]:
+        """Yield what is to leave."""
         while self._releases:
             yield Settle(*self._releases.popleft())
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
+from outpace.errors import UsageError
 from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import AIM, Dispatcher, Pull, Settle, Start
 from outpace.flow.job import Job
@@ -26,6 +27,10 @@ from outpace.flow.order import AsTheyCome, InOrder, Release
 from outpace.flow.protocol import Call, Usage, Workers
 
 T = TypeVar("T")
+
+SLOW_SOURCE = (
+    0.01  # seconds for reports between two items of a slow source: half of what AIM gives it
+)
 
 clock = time.perf_counter
 
@@ -84,10 +89,12 @@ class Flow:
         self.woken: Callable[[], object] = lambda: None  # who else waits, beside the workers
         self.abandoned = False
         self.source_error: BaseException | None = None
+        self.reading_s = 0.0  # spent on reading since results were last looked for
 
     def pull(self, source: Iterator[Any], room: int) -> None:
         """Read up to `room` items; fewer when they come slowly, so that results are not held up."""
-        until = clock() + AIM
+        began = clock()
+        until = began + AIM
         taken: list[Any] = []
         try:
             while len(taken) < room and clock() < until:
@@ -102,7 +109,17 @@ class Flow:
             if not isinstance(error, Exception):
                 raise
             self.source_error = error
-        self.dispatcher.admit(taken, clock())
+        now = clock()
+        self.dispatcher.admit(taken, now)
+        self.reading_s += now - began
+        if self.reading_s >= AIM:
+            self.reading_s = 0.0
+            self.dispatcher.hold_reading()
+
+    @property
+    def patience(self) -> float | None:
+        """Say how long to wait for reports: not long while there are slow items to be read."""
+        return SLOW_SOURCE if self.dispatcher.reading_held else None
 
     def opened(self, workers: Workers, began_opening: float) -> Workers:
         """Note that the workers are ready."""
@@ -154,7 +171,7 @@ class Flow:
             done=counts.settled - bad,
             failed=counts.failed,
             lost=counts.lost,
-            startup_s=self.startup_s,
+            startup_s=self.startup_s + getattr(self.opening, "startup_s", 0.0),
             makespan_s=seconds,
             throughput=counts.settled / seconds if seconds > 0 else 0.0,
             cpu_s=self.usage.cpu_s,
@@ -174,6 +191,7 @@ class Run(Generic[T]):
         """Start nothing yet: the first value asked for does."""
         self._flow = flow
         self._values = _values(flow, view)
+        self._left = False
         # A run that is dropped half-way, or alive at exit, still leaves nothing behind. Not of `self`:
         # a `for` holds on to the values alone.
         self._finalizer = weakref.finalize(self._values, _close, flow)
@@ -189,8 +207,27 @@ class Run(Generic[T]):
         return self._flow.summary()
 
     def __iter__(self) -> Iterator[T]:
-        """Return the values, as they are settled; leaving the loop closes the run."""
-        return self._values
+        """Yield the values, as they are settled; leaving the loop closes the run.
+
+        Raises `UsageError` when a loop over it has been left already: what was in flight is gone.
+        """
+        if self._left:
+            msg = (
+                "this run was closed when the loop over it was left; to take some values now and "
+                "some later, use next(run) in a `with` block"
+            )
+            raise UsageError(msg)
+        return self._until_left()
+
+    def _until_left(self) -> Iterator[T]:
+        """Yield the values; close the run when nobody wants any more."""
+        try:
+            yield from self._values
+        except GeneratorExit:
+            self._left = True
+            raise
+        finally:
+            self.close()
 
     def __next__(self) -> T:
         """Return the next value."""
@@ -240,7 +277,7 @@ def releases(flow: Flow) -> Generator[Release, None, None]:
                     case Settle(settled, positions):
                         yield settled, positions
             if dispatcher.awaits_reports and not flow.abandoned:
-                flow.observe(_workers(flow).reports(None))
+                flow.observe(_workers(flow).reports(flow.patience))
         if flow.source_error is not None:
             raise flow.source_error
     finally:

@@ -1,4 +1,4 @@
-"""What the user gets to see of what is settled: bare values, or an `Outcome` an item."""
+"""What the user gets to see: bare values, or an `Outcome` an item; and how figures are written."""
 
 from __future__ import annotations
 
@@ -55,3 +55,22 @@ def shown(item: object, width: int = 80) -> str:
     except Exception as error:  # noqa: BLE001 - a repr can raise anything
         text = f"<{type(item).__name__} whose repr raises {type(error).__name__}>"
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def seconds(value: float | None) -> str:
+    """Write a duration the way a person says it."""
+    if value is None:
+        return "-"
+    if value >= 100:
+        return f"{value:.0f} s"
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value / 1e-9:.0f} ns"
+
+
+def per_second(value: float | None) -> str:
+    """Write how many items a second, with as many digits as mean something."""
+    if not value:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from outpace.flow.show import seconds
 from outpace.racing.plan import Profile
 from outpace.racing.result import Entrant, Recommendation
 from outpace.racing.stats import Spread, distinguishable
@@ -124,15 +125,3 @@ def _why_others(
 def listed(names: Sequence[str]) -> str:
     """Join names as a person does."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def seconds(value: float | None) -> str:
-    """Write a duration the way a person says it."""
-    if value is None:
-        return "-"
-    if value >= 100:
-        return f"{value:.0f} s"
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value / 1e-9:.0f} ns"

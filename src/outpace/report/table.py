@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from outpace.racing.advise import seconds
+from outpace.flow.show import per_second, seconds
 from outpace.racing.result import Entrant, Race
 from outpace.racing.stats import Spread
 from outpace.registry import Listed
@@ -58,7 +58,7 @@ def _row(entrant: Entrant) -> list[str]:
         mark + seconds(spread.median),
         range_ if spread.trials else entrant.status,
         f"x{entrant.speedup:.3g}" if entrant.speedup else "",
-        f"{entrant.throughput:.3g}" if entrant.throughput else "",
+        per_second(entrant.throughput),
         seconds(entrant.cpu_s),
         f"{(entrant.peak_rss_bytes or 0) / 1e6:.0f} MB",
         entrant.results,
