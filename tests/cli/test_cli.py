@@ -67,6 +67,7 @@ def outpace(*arguments: str, **more) -> subprocess.CompletedProcess[str]:
         ("rase", "rase"),
         ("race pagez", "pagez"),
         ("race naps:nap", "--items"),
+        ("race naps:nap items.txt", "did you mean --items items.txt?"),
         ("race naps:nap --items no.txt", "no.txt"),
         ("race naps:nap --items empty.txt", "empty.txt has no items"),
         ("race naps:nap --items object.json", "object.json is not what its suffix says"),

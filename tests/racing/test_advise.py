@@ -96,3 +96,14 @@ def test_durations_read_as_a_person_says_them(value, text) -> None:
 def test_names_are_joined_as_a_person_does() -> None:
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b and c"
+
+
+def test_where_start_up_decides_the_number_of_items_that_earns_it_back_is_told() -> None:
+    serial, processes = entrant("serial", 0.10), entrant("processes", 0.05, 0.08)
+    for each in (serial, processes):
+        each.speedup = 0.10 / each.makespan_s.median
+    found = recommend([serial, processes], COMPUTE, 2, items=20)
+
+    assert found.model == "serial"
+    # 0.08 s of start-up against 5 ms / 1.2 - 2.5 ms an item
+    assert "with more than about 52 such items, processes would be worth it" in str(found)

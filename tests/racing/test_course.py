@@ -172,6 +172,9 @@ def test_functions_can_have_setups_of_their_own() -> None:
         ({"workers": 0}, UsageError, "workers"),
         ({"in_flight": {"threads": 0}}, UsageError, "threads"),
         ({"budget": -1}, UsageError, "budget"),
+        ({"budget": "3"}, UsageError, "budget"),
+        ({"models": ["auto"]}, UsageError, "auto"),
+        ({"in_flight": {"thread": 1}}, UsageError, "thread"),
         ({"functions": []}, UsageError, "function"),
         ({"functions": 3}, UsageTypeError, "callable"),
         ({"functions": [pause, 3]}, UsageTypeError, "callable"),
@@ -219,3 +222,41 @@ def test_the_controls_find_that_waits_overlap() -> None:
     assert controls.wait["asyncio"] > 10
     assert controls.wait["threads"] > 10
     assert set(controls.loop) == {"threads", "processes"}
+
+
+def test_where_every_item_fails_nothing_is_recommended() -> None:
+    race = outpace.race(lambda _: 1 / 0, range(4), models=["threads"])
+
+    assert race.recommendation.model == "serial"
+    assert "every item failed" in str(race.recommendation)
+
+
+def test_items_that_fail_under_one_model_only_are_different_and_say_why() -> None:
+    def generator(n: int):
+        yield n
+
+    race = outpace.race(
+        generator, range(4), models=["threads", "processes"], same=lambda a, b: type(a) is type(b)
+    )
+
+    assert race.entrant("processes").results == "different"
+    assert "4 of 4 items failed that do not with serial" in race.entrant("processes").reason
+    assert "generator" in race.entrant("processes").reason
+
+
+def test_a_plain_function_on_a_loop_is_told_to_block_it() -> None:
+    race = outpace.race(pause, [0.01] * 6, models=["threads", "asyncio"])
+
+    assert "blocks the event loop" in race.entrant("asyncio").reason
+    assert race.entrant("threads").reason is None
+
+
+def test_controls_that_the_cores_cannot_give_are_doubted() -> None:
+    assert machine.Controls({"processes": 1.9}, {}).doubts(2) is None
+    for gained in (0.9, 2.6):
+        assert "something else" in machine.Controls({"processes": gained}, {}).doubts(2)
+
+
+def test_a_busy_machine_is_not_taken_for_waiting() -> None:
+    assert not course.plan.Profile(wall_s=0.1, cpu_s=0.04, delay_s=0.06).is_waiting
+    assert course.plan.Profile(wall_s=0.1, cpu_s=0.04, delay_s=0.0).is_waiting

@@ -158,10 +158,14 @@ def _experiment(options: argparse.Namespace) -> AbstractContextManager[Experimen
         )
     from outpace.cli import load  # noqa: PLC0415
 
-    functions = [load.function(work) for work in options.work]
     if options.items is None:
+        last = options.work[-1]
+        meant = (
+            f"; did you mean --items {last}?" if len(options.work) > 1 and ":" not in last else ""
+        )
         msg = f"say what to call {name} with: --items FILE (text, .jsonl, .json, .csv, or - for stdin)"
-        raise UsageError(msg)
+        raise UsageError(msg + meant)
+    functions = [load.function(work) for work in options.work]
     setups = [load.function(setup) for setup in options.setup or []]
     if len(setups) not in (0, 1, len(functions)):
         msg = f"{len(functions)} functions and {len(setups)} setups: give one, or one a function"

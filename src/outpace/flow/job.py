@@ -37,8 +37,8 @@ def make_job(
     allow_async_items: bool = False,
 ) -> Job:
     """Check what the user passed; raise `UsageError` or `UsageTypeError` for what cannot work."""
-    check_function(fn, takes_state=setup is not None)
     _check_setup(setup)
+    check_function(fn, takes_state=setup is not None)
     _check_items(items, allow_async=allow_async_items)
     check_positive("chunk", chunk)
     if on_error not in ("raise", "skip", "return"):

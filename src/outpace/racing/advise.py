@@ -6,6 +6,7 @@ wins, and serial is the simplest of all: where concurrency gains little, it is n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from outpace.flow.show import seconds
@@ -14,11 +15,14 @@ from outpace.racing.result import Entrant, Recommendation
 from outpace.racing.stats import Spread, distinguishable
 
 WORTH = 1.2  # times faster than serial, below which the code had better stay simple
+MANY = 1e9  # items, beyond which nobody is helped by hearing of it
 WORTH_S = 0.05  # seconds saved, below which nobody will notice
 
 
-def recommend(entrants: Sequence[Entrant], profile: Profile, cpus: int) -> Recommendation:
-    """Choose among the entrants (the simplest first) and give the reasons."""
+def recommend(
+    entrants: Sequence[Entrant], profile: Profile, cpus: int, items: int = 0
+) -> Recommendation:
+    """Choose among the entrants (the simplest first) for this many items, and give the reasons."""
     serial = entrants[0]
     sound = [e for e in entrants if e.status == "ran" and e.results != "different"]
     if not sound or serial.makespan_s is None:
@@ -26,7 +30,8 @@ def recommend(entrants: Sequence[Entrant], profile: Profile, cpus: int) -> Recom
     best = min(sound, key=_total)
     simplest = next(e for e in sound if e is best or not _apart(e, best))
     if simplest is serial or not _is_worth_it(serial, simplest):
-        return Recommendation("serial", tuple(_why_serial(serial, best)))
+        reasons = [*_why_serial(serial, best), *_with_more_items(serial, sound, items)]
+        return Recommendation("serial", tuple(reasons))
     reasons = [_won(simplest, serial)]
     reasons += _same_as(simplest, sound, best)
     reasons += _why_others(entrants, simplest, profile, cpus)
@@ -71,6 +76,33 @@ def _why_serial(serial: Entrant, best: Entrant) -> list[str]:
             f"{seconds(_total(serial))}, start-up included, which is not worth it"
         )
     ]
+
+
+def _with_more_items(serial: Entrant, sound: Sequence[Entrant], items: int) -> list[str]:
+    """Say from how many items on start-up would be earned back, where that is what decides."""
+    assert serial.makespan_s is not None
+    able = [e for e in sound if (e.speedup or 0) >= WORTH and e.makespan_s is not None]
+    if not able or not items:
+        return []
+    found = []
+    for entrant in able:
+        assert entrant.makespan_s is not None
+        # Worth it is both a factor of WORTH and WORTH_S seconds ahead, start-up included.
+        each, theirs = serial.makespan_s.median / items, entrant.makespan_s.median / items
+        startup = entrant.startup_s or 0.0
+        by_factor = startup / max(each / WORTH - theirs, 1e-12)
+        by_seconds = (startup + WORTH_S) / (each - theirs)
+        found.append((max(by_factor, by_seconds), entrant.model))
+    count, model = min(found)
+    if count > MANY:
+        return []
+    return [f"with more than about {round_up(count)} such items, {model} would be worth it"]
+
+
+def round_up(count: float) -> str:
+    """Write a count that is only roughly known, with two digits that mean something."""
+    size = 10 ** max(0, math.floor(math.log10(max(count, 1))) - 1)
+    return f"{math.ceil(count / size) * size:,}"
 
 
 def _won(chosen: Entrant, serial: Entrant) -> str:

@@ -78,8 +78,10 @@ class Course:
             ("in_flight", None if isinstance(in_flight, Mapping) else in_flight),
         ):
             check_positive(name, value)
-        if budget is not None and budget <= 0:
-            msg = f"budget is in seconds and more than 0, not {budget}"
+        for model in by_model:
+            find(model)
+        if budget is not None and not _is_positive(budget):
+            msg = f"budget is a number of seconds and more than 0, not {budget!r}"
             raise UsageError(msg)
         make_job(_first(functions), items, setup=_first(setup))  # says what is wrong with them
         self.items = list(items)
@@ -119,7 +121,7 @@ class Course:
     def profile(self) -> plan.Profile:
         """Return what serial has shown of the work."""
         first = self.runners[0].trials[0]
-        return plan.Profile(first.item_wall_s, first.item_cpu_s)
+        return plan.Profile(first.item_wall_s, first.item_cpu_s, first.item_delay_s)
 
     def _runner(self, name: str) -> Runner:
         """Enter a model, with the function that it runs natively if there is one."""
@@ -213,6 +215,11 @@ class Course:
         runner.trials.append(trial)
 
 
+def _is_positive(value: object) -> bool:
+    """Say whether it is a number above 0."""
+    return isinstance(value, int | float) and value > 0
+
+
 def _jobs(functions: Any, setup: Any, items: list[Any]) -> list[Job]:
     """Pair functions with their setups; check each."""
     fns = list(functions) if isinstance(functions, list | tuple) else [functions]
@@ -235,6 +242,9 @@ def _with_serial_first(models: Sequence[str] | None) -> list[str]:
         models = [name.strip() for name in models.split(",")]
     chosen = list(dict.fromkeys(models))
     for name in chosen:
+        if name == "auto":
+            msg = "auto is no model of its own but a choice among them: race those it chooses from"
+            raise UsageError(msg)
         find(name)
     return ["serial", *(name for name in chosen if name != "serial")]
 

@@ -13,9 +13,9 @@ from outpace.racing import plan
 from outpace.racing.advise import recommend
 from outpace.racing.course import Course, Runner
 from outpace.racing.machine import facts
-from outpace.racing.result import Race
+from outpace.racing.result import Race, Recommendation, Results
 from outpace.racing.stats import Spread
-from outpace.racing.trial import run_trial
+from outpace.racing.trial import Trial, run_trial
 from outpace.racing.verify import agree, first_difference
 from outpace.registry import opening
 
@@ -29,9 +29,14 @@ def finish(course: Course, name: str | None = None, show: Callable[[Race], str] 
     for runner in runners:
         if runner.trials:
             _sum_up(runner, items)
+    profile = course.profile()
     for runner in runners:
         _judge(runner, serial, course)
-    profile = course.profile()
+        if profile.is_waiting and _blocks_its_loop(runner):
+            runner.entrant.reason = (
+                f"it ran {runner.entrant.function}, a plain function, which blocks the event loop; "
+                "give the race a coroutine function beside it"
+            )
     race = Race(
         machine=facts() | {"controls": controls.as_json()},
         job={
@@ -42,10 +47,12 @@ def finish(course: Course, name: str | None = None, show: Callable[[Race], str] 
             "waits": profile.waits,
         },
         entrants=[runner.entrant for runner in runners],
-        recommendation=recommend([r.entrant for r in runners], profile, usable_cpus()),
+        recommendation=_recommendation(runners, profile),
         show=show,
     )
     race.notes.append(str(controls))
+    if (doubts := controls.doubts(usable_cpus())) is not None:
+        race.notes.append(doubts)
     first = serial.trials[0].results
     failures = [(n, r.error) for n, r in enumerate(first) if isinstance(r, Failure)]
     if failures:
@@ -55,6 +62,21 @@ def finish(course: Course, name: str | None = None, show: Callable[[Race], str] 
             f"({shown(course.items[index], 40)}): {type(error).__name__}: {error}"
         )
     return race
+
+
+def _blocks_its_loop(runner: Runner) -> bool:
+    """Say whether an entrant with an event loop had only a plain function to run on it."""
+    is_plain = runner.model.driver.native_async and not runner.job.call.is_async
+    return is_plain and runner.entrant.status == "ran" and runner.entrant.reason is None
+
+
+def _recommendation(runners: list[Runner], profile: plan.Profile) -> Recommendation:
+    """Recommend, unless there is nothing to go by."""
+    serial = runners[0].entrant
+    if serial.failed and serial.failed == serial.done:
+        return Recommendation("serial", ("every item failed, so the times say nothing",))
+    items = runners[0].job.total or 0
+    return recommend([r.entrant for r in runners], profile, usable_cpus(), items)
 
 
 def _sum_up(runner: Runner, items: int) -> None:
@@ -101,14 +123,29 @@ def _judge(runner: Runner, serial: Runner, course: Course) -> None:
         if index is None:
             entrant.results = "same"
             continue
-        again = _once_more(serial, course.items[index])
-        if runner is serial or not agree(first[index], again, course.same):
-            entrant.results = "not-repeatable"
-            entrant.reason = f"item {index} gives another result each time, with serial too"
-        else:
-            entrant.results = "different"
-            entrant.reason = f"item {index} gave another result than with serial"
+        entrant.results, entrant.reason = _difference(runner, serial, trial, index, course)
         return
+
+
+def _difference(
+    runner: Runner, serial: Runner, trial: Trial, index: int, course: Course
+) -> tuple[Results, str]:
+    """Say what kind of difference there is at an item."""
+    was, now = serial.trials[0].results[index], trial.results[index]
+    if isinstance(now, Failure) and not isinstance(was, Failure):
+        failed = sum(isinstance(result, Failure) for result in trial.results)
+        error = now.error
+        return "different", (
+            f"{failed} of {len(trial.results)} items failed that do not with serial, the first of "
+            f"them item {index}: {type(error).__name__}: {error}"
+        )
+    again = _once_more(serial, course.items[index])
+    if runner is serial or not agree(was, again, course.same):
+        return "not-repeatable", (
+            f"item {index} gives another result each time, with serial too; if that is how it "
+            "should be, say what counts as the same with same="
+        )
+    return "different", f"item {index} gave another result than with serial"
 
 
 def _once_more(serial: Runner, item: object) -> Any:

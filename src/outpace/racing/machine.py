@@ -22,6 +22,7 @@ WAIT_S = 0.02  # one wait of the control; long against a timer's error
 WAITS = 20
 LOOP = 300_000  # turns of one loop of the control: about 10 ms
 LOOPS = 4  # loops per core
+BUSY, LUCKY = 0.7, 1.2  # times the cores: what processes gain outside of this is not to be trusted
 PATIENCE = 20.0  # seconds; a control takes less than one
 
 
@@ -55,6 +56,16 @@ class Controls:
         return (
             f"this machine at best: a pure Python loop {loop}; "
             f"{self.waits_at_once} pure waits at once {wait}"
+        )
+
+    def doubts(self, cpus: int) -> str | None:
+        """Say so when the cores were not ours alone, by what processes gained on a pure loop."""
+        gained = self.loop.get("processes", float(cpus))
+        if BUSY * cpus <= gained <= LUCKY * cpus:
+            return None
+        return (
+            f"on {cpus} CPUs a pure loop should gain about x{cpus} with processes and gained "
+            f"x{gained:.2f}: something else is using this machine, so race again when it is quiet"
         )
 
     def as_json(self) -> dict[str, Any]:

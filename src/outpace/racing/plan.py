@@ -25,15 +25,16 @@ HOPELESS_S = 5.0  # seconds that any entrant may take beyond that: starting proc
 
 @dataclass(slots=True, frozen=True)
 class Profile:
-    """Be what serial has shown of an item: seconds of wall and of CPU."""
+    """Be what serial has shown of an item: seconds of wall, of CPU, and of wanting a CPU in vain."""
 
     wall_s: float
     cpu_s: float
+    delay_s: float = 0.0
 
     @property
     def waits(self) -> float:
         """Say which share of its time an item waits."""
-        return 1 - min(1.0, self.cpu_s / self.wall_s) if self.wall_s > 0 else 0.0
+        return max(0.0, 1 - (self.cpu_s + self.delay_s) / self.wall_s) if self.wall_s > 0 else 0.0
 
     @property
     def is_waiting(self) -> bool:

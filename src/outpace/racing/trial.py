@@ -18,6 +18,7 @@ from typing import Any
 from outpace.flow.job import Job
 from outpace.flow.run import Flow, releases
 from outpace.hosts._usage import peak_bytes
+from outpace.machine import run_delay
 from outpace.registry import Opening
 
 clock = time.perf_counter
@@ -33,6 +34,7 @@ class Trial:
     peak_bytes: int
     item_wall_s: float
     item_cpu_s: float
+    item_delay_s: float  # ready to run with no CPU free; only known where items run in the caller
     stopped: bool
     results: list[Any] = field(repr=False)
 
@@ -44,7 +46,7 @@ def run_trial(
     flow = Flow(job, opening)
     gc.collect()  # so that nobody pays for the garbage of the entrant before
     _forget_peak()
-    cpu_before = time.process_time()
+    cpu_before, delay_before = time.process_time(), run_delay()
     results: list[Any] = []
     walls: list[float] = []
     cpus: list[float] = []
@@ -71,6 +73,7 @@ def run_trial(
         peak_bytes=peak_bytes() + flow.usage.peak_bytes,
         item_wall_s=sum(walls) / done,
         item_cpu_s=sum(cpus) / done,
+        item_delay_s=(run_delay() - delay_before) / done,
         stopped=flow.abandoned,
         results=results,
     )
