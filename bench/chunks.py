@@ -11,25 +11,27 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib
-import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 from _harness import clock, ours, patched, say, stream
-from _show import head, number, save, show
-from _work import anoop, compute, noop, tiny, turns_in
+from _show import head, save, show, spread
+from _work import compute, noop, tiny, turns_in
 
 import outpace
+from outpace.drivers import _columns
+from outpace.drivers import asyncio as tasks
 from outpace.flow import dispatch
 from outpace.flow import run as loop
 from outpace.hosts import _wire
 from outpace.machine import usable_cpus
 
 Measures = dict[str, Callable[[], float]]
-TASKS = "outpace.drivers.asyncio"
+LAST_BEAT = 20_000
 
 
 # What the columns measure. Each returns one number, the smaller the better.
@@ -63,35 +65,29 @@ def read_ahead() -> float:
     return pulled / 1000
 
 
-def pause() -> float:
-    """Return the longest time in ms that something else on the loop had to wait for its turn."""
-
-    async def main() -> float:
-        longest, over = 0.0, False
-
-        async def beat() -> None:
-            nonlocal longest
-            last = clock()
-            while not over:
-                await asyncio.sleep(0)
-                longest, last = max(longest, clock() - last), clock()
-
-        beats = asyncio.create_task(beat())
-        async for _ in outpace.amap(noop, stream(300_000), model="asyncio"):
-            pass
-        over = True
-        await beats
-        return longest * 1e3
-
-    return asyncio.run(main())
-
-
 # Items for a worker whose constants are set by its setup: they take its state, and ignore it.
+
+
+async def beating(item: int, state: dict[str, bool]) -> float:
+    """Be, as the first item, what else is on the loop: return its longest pause in ms."""
+    if item == LAST_BEAT:
+        state["over"] = True
+    if item:
+        return tiny(700) * 0.0  # 10 us
+    longest, last = 0.0, clock()
+    while not state.get("over"):
+        await asyncio.sleep(0)
+        longest, last = max(longest, clock() - last), clock()
+    return longest * 1e3
 
 
 async def some_wait(item: float, _: object) -> float:
     if item:
         await asyncio.sleep(item - 1)
+    return item
+
+
+async def anoop_with(item: object, _: object) -> object:
     return item
 
 
@@ -105,17 +101,17 @@ def same(item: bytearray, _: object) -> bytearray:
 
 
 @contextmanager
-def inside(module: str, name: str, value: Any) -> Iterator[None]:
+def inside(module: str, name: str, value: Any) -> Iterator[dict[str, bool]]:
     """Set a constant where the setup is opened: in a worker, or here."""
     with patched([(importlib.import_module(module), name)], value):
-        yield
+        yield {}
 
 
 def in_workers(
-    constant: tuple[str, str], value: Any, model: str, fn: Any, items: list[Any]
+    constant: tuple[ModuleType, str], value: Any, model: str, fn: Any, items: list[Any]
 ) -> Callable[[], float]:
     """Measure items under a model whose workers have another constant."""
-    setup = partial(inside, *constant, value)
+    setup = partial(inside, constant[0].__name__, constant[1], value)
     return lambda: per_item(model, fn, items, len(items), setup=setup)
 
 
@@ -158,16 +154,24 @@ def share(_: Any) -> Measures:
     }
 
 
-def breath(_: Any) -> Measures:
-    count = 200_000
+def breath(value: Any) -> Measures:
+    setup, count = partial(inside, tasks.__name__, "BREATH", value), 200_000
+
+    def pause() -> float:
+        options = {"setup": setup, "workers": 1, "ordered": False}
+        took = ours("processes+asyncio", beating, range(LAST_BEAT + 1), keep=True, **options)
+        return max(map(float, took.values))
+
     return {
-        "no-op coroutines, us": lambda: per_item("asyncio", anoop, stream(count), count),
-        "longest pause, ms": pause,
+        "no-op coroutines, us": lambda: per_item(
+            "asyncio", anoop_with, stream(count), count, setup=setup
+        ),
+        "longest pause of another task, ms": pause,
     }
 
 
 def linger(value: Any) -> Measures:
-    waits = partial(in_workers, (TASKS, "LINGER"), value)
+    waits = partial(in_workers, (tasks, "LINGER"), value)
     return {
         f"{model}, {ms} ms, us": waits(model, all_wait, [ms / 1e3] * 10_000)
         for model in ("asyncio", "processes+asyncio")
@@ -176,7 +180,7 @@ def linger(value: Any) -> Measures:
 
 
 def row(value: Any) -> Measures:
-    waits = partial(in_workers, (TASKS, "ROW"), value, "processes+asyncio", some_wait)
+    waits = partial(in_workers, (_columns, "ROW"), value, "processes+asyncio", some_wait)
     return {
         f"1 of {every} waits, us": waits([0 if n % every else 1 for n in range(60_000)])
         for every in (10, 30, 100, 300, 1000)
@@ -184,7 +188,7 @@ def row(value: Any) -> Measures:
 
 
 def aside(value: Any) -> Measures:
-    both = partial(in_workers, ("outpace.hosts._wire", "ASIDE"), value, "processes", same)
+    both = partial(in_workers, (_wire, "ASIDE"), value, "processes", same)
     return {
         f"{size >> 10} KiB, us": both([bytearray(size) for _ in range(count)])
         for size, count in ((4096, 4000), (32_768, 2000), (131_072, 800), (1_048_576, 100))
@@ -197,9 +201,9 @@ SWEEPS: dict[str, Sweep] = {
     "GROWTH": ([(dispatch, "GROWTH")], [2, 4, 8, 16, 64], growth),
     "MOST": ([(dispatch, "MOST")], [1024, 2048, 4096, 8192, 16_384, 32_768, 65_536], most),
     "SHARE": ([(dispatch, "SHARE")], [1, 2, 4, 8, 16], share),
-    "BREATH": ([], [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02], breath),
-    "LINGER": ([], [0.0, 0.0005, 0.001, 0.002, 0.005, 0.01], linger),
-    "ROW": ([], [1, 16, 64, 256, 1024], row),
+    "BREATH": ([(tasks, "BREATH")], [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02], breath),
+    "LINGER": ([(tasks, "LINGER")], [0.0, 0.0005, 0.001, 0.002, 0.005, 0.01], linger),
+    "ROW": ([(_columns, "ROW")], [1, 16, 64, 256, 1024], row),
     "ASIDE": ([(_wire, "ASIDE")], [2048, 8192, 16_384, 32_768, 65_536, 262_144], aside),
 }
 
@@ -207,9 +211,7 @@ SWEEPS: dict[str, Sweep] = {
 def sweep(name: str, repeat: int) -> dict[str, Any]:
     """Measure every value of a constant, print them, and return the numbers."""
     places, values, measures = SWEEPS[name]
-    if name == "BREATH":
-        places = [(importlib.import_module(TASKS), name)]
-    now = getattr(*(places or [(importlib.import_module(TASKS), name)])[0])
+    now = getattr(*places[0])
     found: dict[Any, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for turn in range(repeat):
         for value in values:
@@ -220,11 +222,11 @@ def sweep(name: str, repeat: int) -> dict[str, Any]:
     say("")
     columns = list(found[values[0]])
     show(
-        f"{name}: medians of {repeat}",
+        f"{name}: median (min-max) of {repeat}",
         [name, *columns],
         [
             [f"{value:g}{' *' if value == now else ''}"]
-            + [number(statistics.median(found[value][column])) for column in columns]
+            + [spread(found[value][column]) for column in columns]
             for value in values
         ],
     )

@@ -8,7 +8,9 @@ from typing import Any
 from outpace.drivers._lane import sequential
 from outpace.flow.data import Failure, Report
 
-ROW = 64  # items that never waited, one after another, are a report of their own from this many
+# Items that never waited, one after another, are a report of their own from this many: with 1 the
+# reports cost more than they save where 1 item in 10 waits; 16 to 256 are alike (bench/chunks.py).
+ROW = 64
 
 
 class Columns:

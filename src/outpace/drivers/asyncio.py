@@ -34,6 +34,8 @@ from outpace.drivers._loop import apart_from_loops, close_loop
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.protocol import Call, Usage
 
+# bench/chunks.py sweeps these two. Neither costs an item anything measurable from 0.5 ms up; LINGER
+# at 10 ms cost items that only yield 1.4 times as much.
 BREATH = 0.005  # seconds after which a lane that never waits lets the others run
 LINGER = 0.002  # seconds that a finished item may wait for company while there is more to do
 AGAIN = 0.05  # seconds until an item that goes on after it was cancelled is cancelled again

@@ -33,9 +33,15 @@ from outpace.flow.limit import Limit
 from outpace.flow.order import Order, Release
 from outpace.flow.outstanding import Outstanding
 
-AIM = 0.02  # seconds of work in a chunk; bench/dispatch.py --sweep found 10 to 50 ms alike
-GROWTH = 4  # a chunk is at most this many times the last one: one odd measurement costs little
-MOST = 16_384  # items a worker holds in a chunk: 10 million no-ops stay within 60 MB (bench/memory)
+# bench/chunks.py sweeps these; what it showed was seen on two cores that others used as well.
+# AIM: items of 10 us cost the same from 2 to 200 ms. Uneven ones, their number unknown, took 1.6 x the
+# bound at 2 ms, 1.3 at 5, 1.1 at 20 and 1.06 at 50; but the memory that large items take grows with it.
+# MOST: a lane alone has 1/SHARE of it; from 4,096 there up no-ops cost the same, and what is read ahead
+# of a slow item doubles each time. GROWTH from 2 to 64 and SHARE from 1 to 16 made no difference above
+# 3 %, so they are small enough to err little and large enough to matter.
+AIM = 0.02  # seconds of work in a chunk
+GROWTH = 4  # a chunk is at most this many times the last one
+MOST = 16_384  # items that the lanes of a worker have together when each has one chunk
 SHARE = 4  # a chunk is at most 1/SHARE of a slot's part of what is left, so that the tail is short
 EARLY = 1_024  # finished items that may wait for a slow one before them, when outcomes are in order
 
@@ -212,7 +218,7 @@ class Dispatcher:
         if self.fixed_chunk is not None:
             return self.fixed_chunk
         if not self.shared:
-            size = min(self._size, max(1, MOST // self.lanes))
+            size = min(self._size, self._most())
         elif self._item_s is None:
             size = 1
         else:
@@ -230,7 +236,11 @@ class Dispatcher:
 
     def _held(self) -> int:
         """Say how many items all workers together hold when each has one chunk for every lane."""
-        return min(self.slots * self._size, MOST * self.slots // self.lanes)
+        return self.slots * min(self._size, self._most())
+
+    def _most(self) -> int:
+        """Say how many items one lane may have in a chunk."""
+        return max(1, MOST // max(self.lanes, SHARE))
 
     def _next_chunk(self, size: int) -> Chunk:
         """Take the next chunk, of that size at most, from what waits."""

@@ -76,7 +76,7 @@ def serve_on(sock: socket.socket) -> None:
             with contextlib.suppress(EOFError):  # the caller has closed its side: all is done
                 (_serve_inline if inline else _serve_threaded)(channel, workers)
         finally:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending: a setup's exit ends in peace
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a setup's exit is not cut short
             try:
                 workers.close()
             except SetupError as failed:
