@@ -293,16 +293,32 @@ def test_after_stop_only_what_is_out_comes_in() -> None:
     assert dispatcher.finished
 
 
-def test_after_stop_an_item_that_comes_back_unstarted_is_dropped() -> None:
+def test_after_stop_an_item_that_comes_back_unstarted_goes_out_again() -> None:
     dispatcher = make(2)
     dispatcher.admit(list(range(10)), 0.0)
     list(dispatcher.decide())
     dispatcher.stop()
     dispatcher.observe(Returned([0]))
     dispatcher.observe(reported([1]))
-    actions = list(dispatcher.decide())
-    assert [type(a) for a in actions] == [Settle]
-    assert actions[0].settled.report.values == [1], "it was finished, though the one before is not"
+    (again,) = [a.chunk for a in dispatcher.decide() if isinstance(a, Start)]
+    assert again.indexes == range(1), "it had gone out, and without it there would be a gap"
+    dispatcher.observe(reported([0]))
+    released = [a.settled.report.values[p] for a in dispatcher.decide() for p in a.positions]
+    assert released == [0, 1]
+    assert dispatcher.finished
+
+
+def test_after_stop_an_item_that_had_come_back_before_goes_out_again_too() -> None:
+    dispatcher = make(3)
+    dispatcher.admit(list(range(10)), 0.0)
+    list(dispatcher.decide())
+    dispatcher.observe(Returned([1]))
+    dispatcher.stop()
+    (again,) = [a.chunk for a in dispatcher.decide() if isinstance(a, Start)]
+    assert again.indexes == range(1, 2)
+    for index in (2, 0, 1):
+        dispatcher.observe(reported([index]))
+    assert not [a for a in dispatcher.decide() if isinstance(a, Start)]
     assert dispatcher.finished
 
 
@@ -330,7 +346,7 @@ class Watched:
         self.chunks: list[list[int]] = []  # the unfinished indexes of each chunk that is out
         self.settled: list[int] = []
         self.released: list[int] = []
-        self.dropped: set[int] = set()
+        self.begun = 0
         self.stopped = False
 
     def decide(self) -> None:
@@ -353,7 +369,8 @@ class Watched:
                         self.released.append(outcome.index)
 
     def start(self, chunk: Chunk) -> None:
-        assert not self.stopped
+        assert not self.stopped or chunk.indexes.stop <= self.begun
+        self.begun = max(self.begun, chunk.indexes.stop)
         assert chunk.items == [f"item {n}" for n in chunk.indexes]
         for index in chunk.indexes:
             assert index not in self.out, "an item is never out twice"
@@ -382,8 +399,6 @@ class Watched:
 
     def give_back(self, indexes: Sequence[int]) -> None:
         self.take_out(indexes)
-        if self.stopped:
-            self.dropped.update(indexes)
         self.dispatcher.observe(Returned(indexes))
 
     def stop(self) -> None:
@@ -448,8 +463,9 @@ def test_every_item_is_settled_once_whatever_happens_in_whichever_order(
     assert dispatcher.counts.settled == len(watched.settled)
     if ordered:
         assert watched.released == sorted(watched.released)
-    if stop_at is None or not watched.stopped:
-        assert sorted(watched.settled) == list(range(items))
+    assert sorted(watched.settled) == list(range(watched.begun))
+    if not watched.stopped:
+        assert watched.begun == items
 
 
 @settings(max_examples=30, deadline=None)

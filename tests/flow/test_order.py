@@ -49,20 +49,10 @@ def test_in_order_the_parts_of_one_report_can_leave_at_different_times() -> None
     assert pushed(order, [4, 3]) == [3, 4, 5]
 
 
-def test_in_order_what_is_kept_can_be_let_go_past_the_gaps() -> None:
-    order = InOrder()
-    assert pushed(order, [9, 2]) == []
-    assert pushed(order, range(4, 7)) == []
-    rest = [s.report.indexes[p] for s, positions in order.rest() for p in positions]
-    assert rest == [2, 4, 5, 6, 9]
-    assert order.rest() == []
-
-
 def test_as_they_come_everything_leaves_at_once() -> None:
     order = AsTheyCome()
     assert pushed(order, [5, 0, 2]) == [5, 0, 2]
     assert pushed(order, range(7, 9)) == [7, 8]
-    assert order.rest() == []
 
 
 def test_a_range_stays_a_range_and_a_list_that_could_be_one_becomes_one() -> None:

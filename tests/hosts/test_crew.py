@@ -293,13 +293,12 @@ def test_a_result_that_cannot_be_read_here_is_a_failure_that_says_so() -> None:
 # Where the caller is.
 
 
+@pytest.mark.skipif(sys.version_info[:3] == (3, 13, 0), reason="Python 3.13.0 cannot import there")
 def test_workers_start_where_the_working_directory_was_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
-    # Python 3.13.0 itself cannot import anything from there.
-    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
     monkeypatch.chdir(gone)
     gone.rmdir()
     try:

@@ -107,7 +107,7 @@ class Dispatcher:
     _item_s: float | None = field(default=None, init=False)  # what an item takes in its lane
     _next: int = field(default=0, init=False)  # the index of the next item to be admitted
     _exhausted: bool = field(default=False, init=False)
-    _stopped: bool = field(default=False, init=False)
+    _begun: int = field(default=0, init=False)  # items before this index have gone out once
     _waiting: deque[Chunk] = field(default_factory=deque, init=False)
     _waiting_items: int = field(default=0, init=False)
     _out: Outstanding = field(default_factory=Outstanding, init=False)
@@ -132,11 +132,13 @@ class Dispatcher:
         self.reading_held = True
 
     def stop(self) -> None:
-        """Start nothing any more; what is out may still be reported."""
-        self._exhausted = self._stopped = True
-        self._waiting.clear()
-        self._waiting_items = 0
-        self._close_gaps()
+        """Start nothing new; what has gone out ends, also what a worker gave or gives back.
+
+        So what comes out in order has no gaps: it is the first so many items.
+        """
+        self._exhausted = True
+        self._waiting = deque(chunk for chunk in self._waiting if chunk.first < self._begun)
+        self._waiting_items = sum(map(len, self._waiting))
 
     def resize(self, slots: int, lanes: int, *, shared: bool) -> None:
         """Learn that the workers have changed."""
@@ -146,7 +148,6 @@ class Dispatcher:
         """Take in what a worker said."""
         if isinstance(report, Returned):
             self._take_back(report)
-            self._close_gaps()
             return
         settled = Settled(report, *self._out.match(report.indexes))
         self._learn(report)
@@ -157,7 +158,6 @@ class Dispatcher:
             counts.lost += lost
             counts.failed += len(report.failures) - lost
         self._releases.extend(self.order.push(settled))
-        self._close_gaps()
 
     # Decisions: what to do.
 
@@ -192,6 +192,7 @@ class Dispatcher:
                 break
             chunk = self._next_chunk(room)
             self._out.add(chunk)
+            self._begun = max(self._begun, chunk.indexes.stop)
             self.counts.chunks += 1
             yield Start(chunk)
         yield from self._settle()
@@ -257,9 +258,8 @@ class Dispatcher:
         """Let unstarted items wait again, before all others and in their order."""
         rest = self._out.take_rest(returned.indexes)
         runs = [rest] if rest is not None else self._take_each(returned)
-        if not self._stopped:
-            self._waiting.extendleft(reversed(runs))
-            self._waiting_items += sum(map(len, runs))
+        self._waiting.extendleft(reversed(runs))
+        self._waiting_items += len(returned.indexes)
 
     def _take_each(self, returned: Returned) -> list[Chunk]:
         """Take back items that are not simply the rest of a chunk."""
@@ -272,11 +272,6 @@ class Dispatcher:
             else:
                 runs.append(Chunk(index, [item], chunk.queued, chunk.attempt))
         return runs
-
-    def _close_gaps(self) -> None:
-        """Let go, once all is over after a `stop`, what waits for items that were never to run."""
-        if self._stopped and not self._out.chunks:
-            self._releases.extend(self.order.rest())
 
     def _learn(self, report: Report) -> None:
         """Adjust the size of the next chunk to what items take, and to what carrying them takes."""

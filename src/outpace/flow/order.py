@@ -24,10 +24,6 @@ class Order(Protocol):
         """Take in settled items; return what may leave, in the order it leaves."""
         ...
 
-    def rest(self) -> list[Release]:
-        """Return all that is kept, in order: what it waits for will not come."""
-        ...
-
 
 class AsTheyCome:
     """Let everything leave at once."""
@@ -40,10 +36,6 @@ class AsTheyCome:
         """Return all of it."""
         self.expected += len(settled)
         return [(settled, range(len(settled)))]
-
-    def rest(self) -> list[Release]:
-        """Return nothing, for nothing is kept."""
-        return []
 
 
 class InOrder:
@@ -68,14 +60,6 @@ class InOrder:
         for position, index in enumerate(settled.report.indexes):
             self._singles[index] = (settled, position)
         return self._drain()
-
-    def rest(self) -> list[Release]:
-        """Return what is kept, past every gap."""
-        released: list[Release] = []
-        while early := [*self._runs, *self._singles]:
-            self.expected = min(early)
-            released += self._drain()
-        return released
 
     def _drain(self) -> list[Release]:
         """Take out everything that has become next."""
