@@ -233,6 +233,51 @@ def test_a_run_that_is_still_referred_to_when_the_loop_ends_holds_nothing_up(
     assert caplog.text == ""
 
 
+@every_inside_model
+@pytest.mark.parametrize("what", ["run", "loop", "both"])
+def test_a_loop_that_is_still_referred_to_when_asyncio_ends_is_closed_without_complaint(
+    model: str, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept: list[Any] = []
+
+    async def main() -> None:
+        run = outpace.amap(double_later, itertools.count(), model=model)
+        loop = aiter(run)
+        kept.extend({"run": [run], "loop": [loop], "both": [run, loop]}[what])
+        async for value in loop:
+            if value == 20:
+                raise LookupError("the caller fails, and its traceback keeps everything")
+
+    with pytest.raises(LookupError):
+        in_time(main())
+    assert caplog.text == ""
+
+
+@every_inside_model
+def test_a_loop_that_is_left_closes_the_run_also_while_the_run_is_referred_to(model: str) -> None:
+    async def main() -> None:
+        run = outpace.amap(double_later, itertools.count(), model=model)
+        async for value in run:
+            if value == 20:
+                break
+        with pytest.raises(
+            outpace.errors.UsageError, match="closed when the loop over it was left"
+        ):
+            aiter(run)
+
+    in_time(main())
+
+
+@every_inside_model
+def test_a_run_that_was_read_to_its_end_may_be_looped_over_again_for_nothing(model: str) -> None:
+    async def main() -> None:
+        run = outpace.amap(double, [1], model=model)
+        assert [value async for value in run] == [2]
+        assert [value async for value in run] == []
+
+    in_time(main())
+
+
 @pytest.mark.parametrize("model", [*INSIDE, "processes", "processes+asyncio"])
 def test_cancelling_the_caller_cancels_coroutines_wherever_they_wait(
     model: str, gate: Gate

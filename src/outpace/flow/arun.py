@@ -7,6 +7,7 @@ dispatcher has asked, so that a slow source never holds up results that are read
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import (
@@ -19,10 +20,11 @@ from collections.abc import (
 )
 from typing import Any, Generic, Protocol, TypeVar
 
+from outpace.errors import UsageError
 from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import Pull, Settle, Start
 from outpace.flow.order import Release
-from outpace.flow.run import Flow
+from outpace.flow.run import LEFT, Flow
 
 T = TypeVar("T")
 
@@ -62,6 +64,8 @@ class AsyncRun(Generic[T]):
         """Start nothing yet: the first value asked for does."""
         self._flow = flow
         self._values = _values(flow, view)
+        self._left = False  # a loop over it was left before its end
+        self._closing: asyncio.Future[None] | None = None
 
     @property
     def model(self) -> str:
@@ -74,16 +78,13 @@ class AsyncRun(Generic[T]):
         return self._flow.summary()
 
     def __aiter__(self) -> AsyncIterator[T]:
-        """Yield the values, as they are settled; leaving the loop closes the run."""
-        return self._until_left()
+        """Return the values, as they are settled; leaving the loop closes the run.
 
-    async def _until_left(self) -> AsyncGenerator[T, None]:
-        """Yield the values; close the run when nobody wants any more."""
-        try:
-            async for value in self._values:
-                yield value
-        finally:
-            await self.aclose()
+        Raises `UsageError` when a loop over it has been left already: what was in flight is gone.
+        """
+        if self._left:
+            raise UsageError(LEFT.format(next="anext(run) in an `async with` block"))
+        return _Loop(self)
 
     async def __anext__(self) -> T:
         """Return the next value."""
@@ -105,15 +106,50 @@ class AsyncRun(Generic[T]):
         """Stop everything now and leave nothing running. May be called twice."""
         await self._values.aclose()
 
+    def leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the loop close it soon, unless it is over: whoever leaves it does not wait for that."""
+        values: Any = self._values
+        if values.ag_frame is not None:
+            self._left = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and so is the run
+                loop.call_soon_threadsafe(self._close_soon)
+
+    def _close_soon(self) -> None:
+        """Close it, unless somebody does already."""
+        values: Any = self._values
+        if not values.ag_running:
+            self._closing = asyncio.ensure_future(self.aclose())
+
+
+class _Loop(Generic[T]):
+    """Be an `async for` over a run: when it is left, nobody has this any more, and the run is closed.
+
+    Not a generator around the run's own: asyncio closes all generators that are left when it ends,
+    at once, and one that closes another would find that it is being closed already.
+    """
+
+    def __init__(self, run: AsyncRun[T]) -> None:
+        """Note on which loop it runs."""
+        self._run = run
+        self._loop = asyncio.get_running_loop()
+
+    def __aiter__(self) -> _Loop[T]:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> T:
+        """Return the next value."""
+        return await anext(self._run)
+
+    def __del__(self) -> None:
+        """Leave the run; nobody can await anything here."""
+        self._run.leave(self._loop)
+
 
 async def _values(
     flow: Flow, view: Callable[[Settled, Sequence[int]], Iterator[T]]
 ) -> AsyncGenerator[T, None]:
-    """Carry the job out; yield what the user asked to see.
-
-    One generator and not two as in `run`: asyncio closes all that are left when it ends at once, and
-    one that closes another would find that it is being closed already.
-    """
+    """Carry the job out; yield what the user asked to see."""
     source = _Feed(flow) if isinstance(flow.job.items, AsyncIterable) else iter(flow.job.items)
     try:
         while not flow.dispatcher.finished:

@@ -28,8 +28,10 @@ from outpace.flow.protocol import Call, Usage, Workers
 
 T = TypeVar("T")
 
-SLOW_SOURCE = (
-    0.01  # seconds for reports between two items of a slow source: half of what AIM gives it
+SLOW_SOURCE = 0.01  # seconds for reports between two slow items: half of what AIM gives those
+LEFT = (
+    "this run was closed when the loop over it was left; to take some values now and some later, "
+    "use {next}"
 )
 
 clock = time.perf_counter
@@ -212,11 +214,7 @@ class Run(Generic[T]):
         Raises `UsageError` when a loop over it has been left already: what was in flight is gone.
         """
         if self._left:
-            msg = (
-                "this run was closed when the loop over it was left; to take some values now and "
-                "some later, use next(run) in a `with` block"
-            )
-            raise UsageError(msg)
+            raise UsageError(LEFT.format(next="next(run) in a `with` block"))
         return self._until_left()
 
     def _until_left(self) -> Iterator[T]:
