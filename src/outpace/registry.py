@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from outpace import drivers, hosts
-from outpace.drivers._lane import needs_loop
 from outpace.drivers._loop import loop_is_running
 from outpace.errors import ModelUnavailableError, UnknownModelError
 from outpace.flow.job import check_positive
@@ -71,6 +70,8 @@ class Opening:
         """Open the workers, in a thread of their own where this one has a loop running already."""
         if self.of.host is not None:
             return self.of.host.open(call, self.of.driver, self.workers, self.slots)
+        from outpace.drivers._lane import needs_loop  # noqa: PLC0415 - the driver has it; we need not
+
         if loop_is_running() and (self.of.driver.native_async or needs_loop(call)):
             return elsewhere(lambda: self.of.driver.open(call, self.slots)).open()
         return self.of.driver.open(call, self.slots)

@@ -82,7 +82,7 @@ class Counts:
     chunks: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Dispatcher:
     """Decide which items go out, and put together what comes back.
 
