@@ -143,7 +143,8 @@ def skew(args: argparse.Namespace) -> Found:
                 spread(startups[name], 1e-3),
             ]
             for name in cases
-        ],
+        ]
+        + absent(),
         f"Waiting items {lanes} at once, computing ones (processes) {cpus} at once. The bound is\n"
         "max(work / width, longest item), with the times that the items really took.",
     )
@@ -207,11 +208,17 @@ def start_up(args: argparse.Namespace) -> Found:
                 against(median(times) * 1e3, START_BUDGETS.get(name)),
             ]
             for name, times in startups.items()
-        ],
+        ]
+        + [[f"2 workers of {name}", *rest] for name, *rest, _ in absent()],
         "`import outpace` is timed inside the interpreter; `--help` includes the interpreter's own.\n"
         "The standard library forks this process; joblib keeps its workers for the next time.",
     )
     return [{"name": n, "first_s": first[n], "startup_s": startups[n]} for n in cases]
+
+
+def absent() -> list[list[str]]:
+    """Return rows that say which peers are not installed."""
+    return [[peer.name, "not installed", "", "", ""] for peer in UNEVEN if peer.missing]
 
 
 def two_ready(model: str) -> Took:
