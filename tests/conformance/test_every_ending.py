@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Gate
 
-MODELS = [model.name for model in all_models() if model.unavailable() is None]
+MODELS = ["auto", *(model.name for model in all_models() if model.unavailable() is None)]
 every = pytest.mark.parametrize("model", MODELS)
 
 
@@ -140,7 +140,7 @@ def test_the_first_error_ends_the_run_also_as_they_come(model: str) -> None:
         for model in MODELS
         for error in (SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration)
         # In the caller's main thread a KeyboardInterrupt is a person's, and goes through.
-        if error is not KeyboardInterrupt or model not in ("serial", "asyncio")
+        if error is not KeyboardInterrupt or model not in ("auto", "serial", "asyncio")
     ],
 )
 def test_an_item_may_raise_anything(model: str, error: type[BaseException]) -> None:

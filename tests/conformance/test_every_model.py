@@ -458,3 +458,52 @@ def test_a_loop_that_was_left_has_closed_the_run(model) -> None:
     with pytest.raises(outpace.OutpaceError, match="was left"):
         iter(run)
     assert run.summary.items >= 1
+
+
+@every
+def test_a_lambda_that_returns_a_coroutine_is_as_good_as_the_coroutine_function(model) -> None:
+    values = outpace.map(lambda n: much_later(n), range(50), model=model)  # noqa: PLW0108
+    assert list(values) == [n * 2 for n in range(50)]
+
+
+@every
+def test_a_run_inside_an_item_of_a_run_works(model) -> None:
+    def inner(n: int) -> list[int]:
+        return list(outpace.map(abs, range(n), model=model, workers=1, in_flight=2))
+
+    assert list(outpace.map(inner, [2, 3], model=model, workers=1, in_flight=2)) == [
+        [0, 1],
+        [0, 1, 2],
+    ]
+
+
+DEVELOPMENT = """
+import asyncio, itertools, sys
+import outpace
+async def later(n):
+    await asyncio.sleep(0)
+    return n
+def plain(n):
+    return n
+async def main(fn):
+    assert [v async for v in outpace.amap(fn, range(20), model=model)] == list(range(20))
+    async for value in outpace.amap(fn, itertools.count(), model=model):
+        if value == 5:
+            break
+model = sys.argv[1]
+for fn in (plain, later):
+    assert list(outpace.map(fn, range(20), model=model)) == list(range(20))
+    for value in outpace.map(fn, itertools.count(), model=model):
+        if value == 5:
+            break
+    asyncio.run(main(fn))
+kept = outpace.map(plain, itertools.count(), model=model)
+print(next(kept))
+"""
+
+
+@every
+def test_python_in_development_mode_has_nothing_to_complain_of(model, run_python) -> None:
+    done = run_python(DEVELOPMENT, model, PYTHONDEVMODE="1")
+
+    assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)

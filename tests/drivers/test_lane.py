@@ -145,6 +145,61 @@ def test_the_traceback_of_a_failure_begins_in_the_users_function() -> None:
     lane.close()
 
 
+# Functions that return something to be awaited, though they do not look it.
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_what_a_lambda_returns_is_awaited_if_it_can_be(count: int) -> None:
+    lane = lane_of(lambda item: later(item))  # noqa: PLW0108 - nobody can know
+    assert carried(lane, list(range(count))) == (list(range(count)), {})
+    assert carried(lane, list(range(count))) == (list(range(count)), {})
+    lane.close()
+
+
+def test_a_function_that_returns_coroutines_only_now_and_then_is_awaited_from_then_on() -> None:
+    def sometimes(item: int) -> Any:
+        if item == 3:
+            raise LookupError
+        return later(item) if item > 1 else item
+
+    lane = lane_of(sometimes)
+    assert carried(lane, [0, 1]) == ([0, 1], {})
+    assert carried(lane, [0, 2, 3, 4]) == ([0, 2, None, 4], {2: "LookupError"})
+    assert carried(lane, [3, 2]) == ([None, 2], {0: "LookupError"})
+    lane.close()
+
+
+def test_coroutines_that_patience_did_not_suffice_for_are_made_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[int] = []
+
+    def make(item: int) -> Any:
+        made.append(item)
+        return later(item)
+
+    lane = lane_of(make)
+    now = iter([0.0] * 6 + [n * PATIENCE * 0.6 for n in range(1, 100)])
+    monkeypatch.setattr(_lane, "clock", lambda: next(now))
+    assert carried(lane, [0, 1, 2, 3, 4]) == ([0, 1, 2, 3, 4], {})
+    assert made == [0, 1, 2, 3, 4, 2, 3, 4]
+    lane.close()
+
+
+def test_where_a_loop_runs_already_it_says_what_to_do() -> None:
+    lane = lane_of(lambda item: later(item))  # noqa: PLW0108 - nobody can know
+
+    async def main() -> None:
+        (report,) = lane.carry(Chunk(0, [1, 2]))
+        assert [str(f.error) for f in report.failures.values()] == [
+            str(report.failures[0].error)
+        ] * 2
+        assert "make it an `async def`, or use outpace.amap" in str(report.failures[0].error)
+
+    asyncio.run(main())
+    lane.close()
+
+
 # The context.
 
 

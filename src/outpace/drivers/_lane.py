@@ -19,8 +19,15 @@ from array import array
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from outpace.drivers._loop import apart_from_loops, close_loop, end_task, new_loop, without_loop
-from outpace.errors import SetupError
+from outpace.drivers._loop import (
+    apart_from_loops,
+    close_loop,
+    end_task,
+    loop_is_running,
+    new_loop,
+    without_loop,
+)
+from outpace.errors import SetupError, UsageTypeError
 from outpace.flow.data import Chunk, Failure, Report, Returned
 from outpace.flow.protocol import Call
 
@@ -58,9 +65,9 @@ class Lane:
 
         When patience is over, the rest is given back if it may be: others may be idle by now.
         """
-        step = self._awaited if self._loop is not None else self._called
         position = 0
         while position < len(chunk):
+            step = self._called if self._loop is None else self._awaited
             cpu = time.thread_time()
             report = self._context.run(step, chunk, position)
             report.cpu_s = time.thread_time() - cpu
@@ -127,17 +134,57 @@ class Lane:
             edges.append(now)
             if now > until:
                 break
+        if hasattr(values[0], "__await__") or hasattr(values[-1], "__await__"):
+            return self._await_made(chunk, position, values, failures)
         return sequential(chunk.first + position, values, failures, edges)
 
     def _awaited(self, chunk: Chunk, position: int) -> Report:
         """Do the same with a coroutine function, on the lane's own loop."""
+        return self._await_on_loop(self._call.fn, chunk, position)
+
+    def _await_made(
+        self, chunk: Chunk, position: int, made: list[Any], failures: dict[int, Failure]
+    ) -> Report:
+        """Await what was returned by a function that did not look it: a lambda, say.
+
+        None of it has begun. The lane has a loop from here on.
+        """
+        if loop_is_running():
+            for value in made:
+                getattr(value, "close", lambda: None)()
+            name = getattr(self._call.fn, "__qualname__", repr(self._call.fn))
+            msg = (
+                f"{name} returns what is to be awaited: make it an `async def`, or use outpace.amap"
+            )
+            error = Failure(UsageTypeError(msg))
+            failures = dict.fromkeys(range(len(made)), error) | failures
+            return sequential(
+                chunk.first + position, [None] * len(made), failures, [clock()] * (len(made) + 1)
+            )
+        self._loop = new_loop()
+        results = iter(enumerate(made))
+
+        def made_before(_item: object, *_args: object) -> Any:
+            n, value = next(results)
+            if n in failures:
+                raise failures[n].error
+            return value
+
+        here = Chunk(chunk.first + position, chunk.items[position : position + len(made)])
+        report = self._await_on_loop(made_before, here, 0)
+        for _, value in results:  # patience was over before their turn: they are made anew
+            getattr(value, "close", lambda: None)()
+        return report
+
+    def _await_on_loop(self, fn: Callable[..., Any], chunk: Chunk, position: int) -> Report:
+        """Run the lane's loop until patience is over."""
         assert self._loop is not None
-        self._task = self._loop.create_task(self._await_each(chunk, position))
+        self._task = self._loop.create_task(self._await_each(fn, chunk, position))
         return self._loop.run_until_complete(self._task)
 
-    async def _await_each(self, chunk: Chunk, position: int) -> Report:
+    async def _await_each(self, fn: Callable[..., Any], chunk: Chunk, position: int) -> Report:
         """Await the function on one item after another."""
-        fn, args = self._call.fn, self._args
+        args = self._args
         values: list[Any] = []
         failures: dict[int, Failure] = {}
         now = clock()
