@@ -45,13 +45,20 @@ def ours(
     return Took(run.summary.startup_s, run.summary.makespan_s, values)
 
 
+class PeerError(Exception):
+    """Say that a peer broke down: a row of its own, and not the end of the measurement."""
+
+
 def theirs(peer: Peer, fn: Fn, items: list[Any], width: int, *, keep: bool = False) -> Took:
     """Run a peer, opened and warmed before."""
     began = clock()
-    with peer.open(width) as go:
-        ready = clock()
-        values = drained(go(fn, items), keep=keep)
-        return Took(ready - began, clock() - ready, values)
+    try:
+        with peer.open(width) as go:
+            ready = clock()
+            values = drained(go(fn, items), keep=keep)
+            return Took(ready - began, clock() - ready, values)
+    except Exception as error:
+        raise PeerError(f"{peer.name} failed: {type(error).__name__}: {error}") from error
 
 
 def drained(values: Iterable[Any], *, keep: bool = False) -> list[Any]:
@@ -85,7 +92,11 @@ def rounds(
     for turn in range(repeat):
         for key, case in cases.items():
             say(f"round {turn + 1} of {repeat}: {key}")
-            took = case()
+            try:
+                took = case()
+            except PeerError as error:
+                print(error, file=sys.stderr)
+                continue
             startups[key].append(took.startup)
             seconds[key].append(took.seconds)
     say("")

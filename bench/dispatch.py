@@ -56,7 +56,8 @@ def short_items(repeat: int, count: int, what: str, value: Any, fns: tuple[Any, 
         kind = "coroutine" if is_coroutine else "plain"
         took = seconds.get((name, is_coroutine))
         if took is None:
-            rows.append([name, kind, "not installed", "", "", "", ""])
+            why = "failed" if (name, is_coroutine) in cases else "not installed"
+            rows.append([name, kind, why, "", "", "", ""])
             continue
         each = [s / some * 1e6 for s in took]
         mine = median(seconds[like, is_coroutine]) / count * 1e6
@@ -143,6 +144,7 @@ def skew(args: argparse.Namespace) -> Found:
                 spread(startups[name], 1e-3),
             ]
             for name in cases
+            if name in seconds
         ]
         + absent(),
         f"Waiting items {lanes} at once, computing ones (processes) {cpus} at once. The bound is\n"
@@ -195,7 +197,7 @@ def start_up(args: argparse.Namespace) -> Found:
     for peer in UNEVEN:
         if peer.like == "processes" and not peer.missing:
             cases[f"2 workers of {peer.name}"] = partial(theirs, peer, abs, [1], 2)
-    first = {name: case().startup for name, case in cases.items()}
+    first, _ = rounds(1, cases)
     startups, _ = rounds(max(5, args.repeat), cases)
     show(
         "Start-up, ms",
@@ -203,17 +205,18 @@ def start_up(args: argparse.Namespace) -> Found:
         [
             [
                 name,
-                number(first[name] * 1e3),
+                number(first[name][0] * 1e3),
                 spread(times, 1e-3),
                 against(median(times) * 1e3, START_BUDGETS.get(name)),
             ]
             for name, times in startups.items()
+            if name in first
         ]
         + [[f"2 workers of {name}", *rest] for name, *rest, _ in absent()],
         "`import outpace` is timed inside the interpreter; `--help` includes the interpreter's own.\n"
         "The standard library forks this process; joblib keeps its workers for the next time.",
     )
-    return [{"name": n, "first_s": first[n], "startup_s": startups[n]} for n in cases]
+    return [{"name": n, "first_s": first[n], "startup_s": startups[n]} for n in startups]
 
 
 def absent() -> list[list[str]]:
