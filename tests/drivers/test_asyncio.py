@@ -437,7 +437,9 @@ def test_nothing_is_done_that_the_debug_mode_of_asyncio_forbids(
 
     asyncio.run(main(), debug=True)
     assert list(outpace.map(later, range(50), model=model)) == list(range(50))
-    assert "outpace" not in caplog.text.replace("Executing", ""), caplog.text
+    said = [record.getMessage() for record in caplog.records]
+    complaints = [text for text in said if not text.startswith("Executing ")]  # a busy machine
+    assert not any("outpace" in text for text in complaints), complaints
 
 
 # The workers by themselves.
