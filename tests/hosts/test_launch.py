@@ -88,6 +88,17 @@ def test_a_template_that_was_killed_is_replaced() -> None:
         before.sock.close()  # it is nobody's child now, and ends all the same
 
 
+def test_a_template_that_cannot_start_is_said_to_have_ended_and_how(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OUTPACE_START", "template")
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")  # no interpreter gets far with that
+    with pytest.raises(
+        WorkerStartError, match="the process that starts the workers ended with exit"
+    ):
+        list(outpace.map(abs, [1], model="processes"))
+
+
 def kill_the_template(item: int) -> int:
     if item == 2:
         os.kill(os.getppid(), signal.SIGKILL)

@@ -23,12 +23,11 @@ from outpace.errors import WorkerLostError, WorkerStartError
 from outpace.flow.data import Chunk, Failure, Report, Returned
 from outpace.flow.protocol import Call, Driver, Usage
 from outpace.hosts._ear import Ear
-from outpace.hosts._group import kill_group
+from outpace.hosts._group import describe_exit, kill_group
 from outpace.hosts._hello import pack_call, surroundings
 from outpace.hosts._launch import Launched, Launcher, launcher
 from outpace.hosts._peer import (
     Peer,
-    describe_exit,
     failures,
     load_error,
     lost,

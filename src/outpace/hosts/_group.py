@@ -1,4 +1,4 @@
-"""What both sides of the starting of workers know: the records they exchange, and process groups.
+"""What both sides of the starting of workers know: records, process groups, and how one ended.
 
 Apart from `_launch`, so that the template and the workers need not import what only starts processes.
 """
@@ -21,3 +21,21 @@ def kill_group(pid: int, how: int = getattr(signal, "SIGKILL", signal.SIGTERM)) 
             os.killpg(pid, how)
         else:
             os.kill(pid, how)
+
+
+def describe_exit(exitcode: int | None) -> str:
+    """Say in words how a process ended."""
+    if exitcode is None:
+        return "vanished"
+    if exitcode >= 0:
+        return f"ended with exit code {exitcode}"
+    try:
+        name = signal.Signals(-exitcode).name
+    except ValueError:
+        name = f"signal {-exitcode}"
+    hint = ""
+    if name == "SIGKILL":
+        hint = " (by somebody, or by the kernel because memory ran out)"
+    elif name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE"):
+        hint = " (a crash in native code)"
+    return f"was killed by {name}{hint}"

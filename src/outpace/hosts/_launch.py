@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from outpace.errors import UsageError, WorkerStartError
-from outpace.hosts._group import AT_ONCE, RECORD, kill_group
+from outpace.hosts._group import AT_ONCE, RECORD, describe_exit, kill_group
 
 START_PATIENCE = 60.0  # seconds for a template to import its modules and fork; then it is stuck
 HERE = str(Path(__file__).parent)
@@ -153,7 +153,11 @@ class Template:
         if len(self._started) < count:
             for sock in ours:
                 sock.close()
-            msg = "the process that starts the workers ended; what it printed says why"
+            self._process.kill()  # it is gone, or stuck
+            how = describe_exit(self._process.wait())
+            msg = (
+                f"the process that starts the workers {how}; what it printed, if anything, says why"
+            )
             raise WorkerStartError(msg)
         started, self._started = self._started, []
         return list(map(Launched, started, ours))

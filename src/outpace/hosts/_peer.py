@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from array import array
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 from outpace.errors import RemoteError, SetupError, TransferError, WorkerLostError, WorkerStartError
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.outstanding import Outstanding
+from outpace.hosts._group import describe_exit
 from outpace.hosts._wire import Channel, Packed
 
 SAME_CLOCK = 0.005  # two processes' clocks that differ by less are one clock, read at two moments
@@ -111,21 +111,3 @@ def failures(chunk: Chunk, failure: Failure, worker: int) -> Report:
     now = array("d", [time.perf_counter()]) * len(chunk)
     all_alike = dict.fromkeys(range(len(chunk)), failure)
     return Report(chunk.indexes, [None] * len(chunk), now, now, all_alike, worker=worker)
-
-
-def describe_exit(exitcode: int | None) -> str:
-    """Say in words how a process ended."""
-    if exitcode is None:
-        return "vanished"
-    if exitcode >= 0:
-        return f"ended with exit code {exitcode}"
-    try:
-        name = signal.Signals(-exitcode).name
-    except ValueError:
-        name = f"signal {-exitcode}"
-    hint = ""
-    if name == "SIGKILL":
-        hint = " (by somebody, or by the kernel because memory ran out)"
-    elif name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE"):
-        hint = " (a crash in native code)"
-    return f"was killed by {name}{hint}"
