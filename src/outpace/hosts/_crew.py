@@ -79,7 +79,6 @@ class Crew:
         self._ears = Ears()
         self._exit_error: BaseException | None = None
         self._closed = self._hurry = False
-        self._watched: socket.socket | None = None
 
     # Opening.
 
@@ -90,21 +89,11 @@ class Crew:
         """
         shapes = [Shape.of(lanes, scattered=self._driver.scattered) for _, lanes in places]
         processes = launch_sharing(self._launcher, shapes)
-        self._watch_launcher()
+        self._ear.watch(self._launcher.watched())
         for (process, memory), (number, lanes) in zip(processes, places, strict=True):
             worker = self._greet(process, number, lanes, memory)
             worker.suspects.extend(suspects)
             suspects = ()
-
-    def _watch_launcher(self) -> None:
-        """Listen to what tells of deaths now, if anything does."""
-        watched = self._launcher.watched()
-        if watched is not self._watched:
-            if self._watched is not None:
-                self._ear.remove(self._watched)
-            if watched is not None:
-                self._ear.add(watched)
-            self._watched = watched
 
     def _greet(self, launched: Launched, number: int, lanes: int, shared: Shared) -> Peer:
         """Tell a new worker what to be."""
@@ -198,7 +187,7 @@ class Crew:
             if reading and not self._read(worker):
                 self._hang_up(worker)
         deaths = self._launcher.deaths()
-        self._watch_launcher()
+        self._ear.watch(self._launcher.watched())
         for pid, death in deaths.items():
             if (worker := self._workers.get(pid)) is not None:
                 self._read(worker)  # what it said before it died
