@@ -231,7 +231,7 @@ def _send(channel: Channel, report: Report | Returned, carried: float, weigh: We
         return carried
     before = time.thread_time()
     try:
-        values = pack(report.values)
+        values = _packed(report.values)
     except BaseException:  # noqa: BLE001 - pickling runs the user's code
         values = _pack_each(report)
     failures = []
@@ -245,11 +245,23 @@ def _send(channel: Channel, report: Report | Returned, carried: float, weigh: We
     return time.thread_time() - before
 
 
+def _packed(value: Any) -> Packed:
+    """Pickle a value; raise where that fails, or where it could not be read again.
+
+    Plain values can. To find out of others takes about as long as pickling them did; but one that
+    cannot be read would take all of its report along.
+    """
+    packed = pack(value)
+    if not packed.plain:
+        packed.load()
+    return packed
+
+
 def _pack_each(report: Report) -> Packed:
-    """Pickle values one by one, replacing those that cannot be by failures."""
+    """Pickle values one by one, replacing those that cannot be, or not read again, by failures."""
     for position, value in enumerate(report.values):
         try:
-            pack(value)
+            _packed(value)
         except BaseException as error:  # noqa: BLE001 - pickling runs the user's code
             msg = (
                 f"the result, a {type(value).__name__}, cannot be sent back from a worker process: "
