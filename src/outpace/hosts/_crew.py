@@ -43,6 +43,9 @@ from outpace.hosts._wire import Channel, Message, Packed, pack
 EXIT_PATIENCE = (
     10.0  # seconds that the exit of a setup may take: to flush, to say goodbye to a server
 )
+LAST_BREATH = (
+    0.1  # seconds from the end of a socket to that of a process that dies, as a rule under 2 ms
+)
 LAST_WORD = 1.0  # seconds from a worker's last word to its end: for what it does at exit
 
 clock = time.perf_counter
@@ -216,6 +219,8 @@ class Crew:
         match message.meta:
             case ("report", *columns):
                 report = worker.report(columns, message.payload)
+                if worker.late:
+                    self._inquest.too_late(worker, report)
                 if len(report.failures) < len(report):
                     self._places.something_ended_well()
                 self._news.append(report)
@@ -316,10 +321,9 @@ class Crew:
 
     def _hang_up(self, worker: Peer) -> None:
         """Deal with a socket that has ended, or makes no sense: the process is dead, or about to be."""
-        if not worker.said_bye:
-            kill_group(worker.pid)
-        death = self._launcher.wait_death(worker.pid, LAST_WORD)
+        death = self._launcher.wait_death(worker.pid, LAST_WORD if worker.said_bye else LAST_BREATH)
         if death is None:
+            worker.broken = not worker.said_bye
             kill_group(worker.pid)
             death = self._launcher.wait_death(worker.pid, LAST_WORD)
         self._bury(worker, death or Death(None))

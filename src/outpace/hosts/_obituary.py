@@ -15,7 +15,9 @@ from outpace.flow.data import Failure
 from outpace.hosts._group import describe_exit
 from outpace.hosts._launch import Death
 
+DEAF = "could not be heard any more and was ended"
 CRASHES = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT")
+WORKING = (" in _called", " in run_forever")  # frames of ours in whichever thread has items
 SHOWN = 12  # lines of last words in a message; the error has them all
 
 
@@ -29,6 +31,7 @@ class Obituary:
     last_words: str | None = None
     out_of_memory: bool = False  # the kernel has killed somebody for want of memory meanwhile
     begun: bool = True  # the item had begun
+    broken: bool = False  # it lived, and could not be heard any more
 
     def lost(self) -> Failure:
         """Make the failure of the item that is to blame."""
@@ -44,7 +47,7 @@ class Obituary:
     def _text(self) -> str:
         """Write it."""
         did = "this item ended" if self.begun else "reading this item ended"
-        how = describe_exit(self.death.exitcode)
+        how = DEAF if self.broken else describe_exit(self.death.exitcode)
         peak = self.death.peak_bytes
         size = f", having had {peak / 1e6:.0f} MB of memory at most" if peak else ""
         text = f"{did} its worker process {self.worker}, which {how}{size}: {self._why()}"
@@ -54,13 +57,17 @@ class Obituary:
             text += "\n" + "\n".join([*lines[:SHOWN], *more])
         return text
 
-    def _why(self) -> str:
+    def _why(self) -> str:  # noqa: PLR0911 - one for each cause
         """Say why, probably, and what to do."""
         code = self.death.exitcode
+        if self.broken:
+            return "something in it closes descriptors that are not its own, or writes to them"
         if code is None:
             return "nobody could see how"
         if code >= 0:
-            return "something in it calls os._exit, or a library does; raise an exception instead"
+            other = "a library does; raise an exception instead"
+            other = other if code else "it closes descriptors that are not its own"
+            return f"something in it calls os._exit, or {other}"
         name = describe_exit(code).rpartition(" ")[2]
         if name == "SIGKILL" and self.out_of_memory:
             fewer = "fewer workers= (now {self.workers}) and " if self.workers > 1 else ""
@@ -73,29 +80,45 @@ class Obituary:
         return "it, or somebody else, sent that signal"
 
 
-def late(seconds: float, last_words: str | None) -> Failure:
-    """Make the failure of an item whose worker was killed because its time was up."""
+KILLED = "its worker process was killed, with all that it had started, and replaced"
+TOO_LATE = "it ended by itself just before its worker process was killed, and that was too late"
+
+
+def late(seconds: float, last_words: str | None, what: str = KILLED) -> Failure:
+    """Make the failure of an item whose time was up."""
     where = _innermost(last_words)
-    what = "its worker process was killed, with all that it had started, and replaced"
     return timed_out(seconds, what + (f"; it was at {where}" if where else ""), last_words)
 
 
 def _innermost(last_words: str | None) -> str | None:
-    """Return where the newest stack of the main thread is, as file:line in function."""
-    newest = None
-    for line in (last_words or "").splitlines():
-        stripped = line.strip()
-        if stripped.startswith(("Current thread", "Thread")):
-            newest = None
-        elif newest is None and stripped.startswith("File "):
-            newest = stripped
-    if newest is None:
+    """Return where the item is, as file:line in function, None where that is not clear.
+
+    That is the innermost frame of the one thread that has an item or a loop; of the main thread where
+    none can be seen to have one, as in a recursion too deep for faulthandler to write down.
+    """
+    stacks = _newest_stacks(last_words or "")
+    working = [stack for stack in stacks if any(frame.endswith(WORKING) for frame in stack)]
+    stack = working[0] if len(working) == 1 else [] if working else (stacks or [[]])[-1]
+    if not stack:
         return None
     with contextlib.suppress(ValueError):  # File "work.py", line 12 in stuck
-        path, _, rest = newest.removeprefix("File ").partition(", line ")
+        path, _, rest = stack[0].removeprefix("File ").partition(", line ")
         number, _, function = rest.partition(" in ")
-        return f"{path.strip(chr(34))}:{number} in {function}"
-    return newest
+        return f"{path.strip(chr(34))}:{int(number)} in {function}"
+    return stack[0]
+
+
+def _newest_stacks(last_words: str) -> list[list[str]]:
+    """Return the stack of each thread, the innermost frame first; the main thread's is the last."""
+    stacks: list[list[str]] = []
+    whole = True  # an account ends with the current thread
+    for line in map(str.strip, last_words.splitlines()):
+        if line.startswith(("Current thread", "Thread")):
+            stacks = [[]] if whole else [*stacks, []]
+            whole = line.startswith("Current")
+        elif line.startswith("File ") and stacks:
+            stacks[-1].append(line)
+    return stacks
 
 
 class Memory:

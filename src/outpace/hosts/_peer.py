@@ -39,6 +39,7 @@ class Peer:
     ready: bool = False
     said_bye: bool = False
     retiring: bool = False
+    broken: bool = False  # it lived, and could not be heard any more
     clock_offset: float = 0.0
     sent: int = 0  # items
     weight: int = 0  # bytes resident when it last said so
