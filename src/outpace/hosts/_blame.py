@@ -33,11 +33,11 @@ class Scene:
     lanes: int
     has_loop: bool = False
     alone: bool = False  # a suspect ran, and nothing else
-    broken: bool = False  # it did not die, but could not be heard any more
+    cut_off: bool = False  # it did not die, but could not be understood any more
 
     @classmethod
     def of(
-        cls, board: Board, out: Iterable[int], lanes: int, *, alone: bool, broken: bool = False
+        cls, board: Board, out: Iterable[int], lanes: int, *, alone: bool, cut_off: bool = False
     ) -> Scene:
         """Read it off a board."""
         there = set(out)
@@ -50,7 +50,7 @@ class Scene:
             lanes=lanes,
             has_loop=board.on_loop is not None,
             alone=alone,
-            broken=broken,
+            cut_off=cut_off,
         )
 
 
@@ -72,7 +72,9 @@ class Judge:
         """Say who is to blame."""
         if scene.alone:
             return Verdict(lost=sorted(scene.out))
-        if scene.broken and scene.ended:  # whatever did it, its worker may have gone on for a while
+        if (
+            scene.cut_off and scene.ended
+        ):  # whatever did it, its worker may have gone on for a while
             return Verdict(suspects=sorted(scene.ended | set(scene.running)))
         if scene.stepping is not None:
             return Verdict(suspects=[scene.stepping])

@@ -29,7 +29,7 @@ from outpace.flow.protocol import Call, Care, Driver, Usage
 from outpace.hosts._deadlines import Deadlines
 from outpace.hosts._ear import Ear
 from outpace.hosts._goodbye import say_goodbye
-from outpace.hosts._group import describe_exit, kill_group
+from outpace.hosts._group import CUT_OFF, KILL, describe_exit, kill_group
 from outpace.hosts._hello import pack_call, surroundings
 from outpace.hosts._inquest import Inquest
 from outpace.hosts._launch import Death, Launched, Launcher, launcher
@@ -43,9 +43,7 @@ from outpace.hosts._wire import Channel, Message, Packed, pack
 EXIT_PATIENCE = (
     10.0  # seconds that the exit of a setup may take: to flush, to say goodbye to a server
 )
-LAST_BREATH = (
-    0.1  # seconds from the end of a socket to that of a process that dies, as a rule under 2 ms
-)
+DYING = 0.3  # seconds between the end of the socket of a process that dies and its own
 LAST_WORD = 1.0  # seconds from a worker's last word to its end: for what it does at exit
 
 clock = time.perf_counter
@@ -321,16 +319,18 @@ class Crew:
 
     def _hang_up(self, worker: Peer) -> None:
         """Deal with a socket that has ended, or makes no sense: the process is dead, or about to be."""
-        death = self._launcher.wait_death(worker.pid, LAST_WORD if worker.said_bye else LAST_BREATH)
+        death = self._launcher.wait_death(worker.pid, LAST_WORD if worker.said_bye else DYING)
         if death is None:
-            worker.broken = not worker.said_bye
             kill_group(worker.pid)
-            death = self._launcher.wait_death(worker.pid, LAST_WORD)
-        self._bury(worker, death or Death(None))
+            death = self._launcher.wait_death(worker.pid, LAST_WORD) or Death(None)
+            # Killed by us, it seems; else it was dying after all.
+            worker.cut_off = death.exitcode in (None, -KILL) and not worker.said_bye
+        self._bury(worker, death)
 
     def _bury(self, worker: Peer, death: Death) -> None:
         """Account for what a dead worker had, and replace it."""
         del self._workers[worker.pid]
+        worker.cut_off = worker.cut_off or death.exitcode == CUT_OFF
         self._ear.remove(worker.channel)
         worker.channel.close()
         try:

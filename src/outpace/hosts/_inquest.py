@@ -39,7 +39,7 @@ class Inquest:
         chunks = worker.out.drain()
         out = [index for chunk in chunks for index in chunk.indexes]
         scene = Scene.of(
-            worker.shared.board, out, worker.lanes, alone=worker.on_trial, broken=worker.broken
+            worker.shared.board, out, worker.lanes, alone=worker.on_trial, cut_off=worker.cut_off
         )
         if worker.was_killed:
             verdict = Verdict(lost=[index for index in worker.late if index in out])
@@ -79,8 +79,8 @@ class Inquest:
             assert self._timeout is not None
             return late(self._timeout, words)
         oom = self._memory.ran_out()
-        obituary = Obituary(death, worker.number, self._workers, words, oom, begun, worker.broken)
-        return obituary.lost()
+        facts = (death, worker.number, self._workers, words, oom, begun, worker.cut_off)
+        return Obituary(*facts).lost()
 
 
 def _singled_out(indexes: Sequence[int], chunks: list[Chunk]) -> list[Chunk]:

@@ -13,11 +13,11 @@ from outpace.drivers._late import timed_out
 from outpace.errors import WorkerLostError
 from outpace.flow.data import Failure
 from outpace.hosts._group import describe_exit
-from outpace.hosts._launch import Death
+from outpace.hosts._launch import PACKAGE_ROOT, Death
 
-DEAF = "could not be heard any more and was ended"
 CRASHES = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT")
 WORKING = (" in _called", " in run_forever")  # frames of ours in whichever thread has items
+OURS = f'File "{PACKAGE_ROOT}/outpace/'  # how a line of our own begins in a stack
 SHOWN = 12  # lines of last words in a message; the error has them all
 
 
@@ -31,7 +31,7 @@ class Obituary:
     last_words: str | None = None
     out_of_memory: bool = False  # the kernel has killed somebody for want of memory meanwhile
     begun: bool = True  # the item had begun
-    broken: bool = False  # it lived, and could not be heard any more
+    cut_off: bool = False  # the worker lived, but could not be understood any more
 
     def lost(self) -> Failure:
         """Make the failure of the item that is to blame."""
@@ -46,28 +46,30 @@ class Obituary:
 
     def _text(self) -> str:
         """Write it."""
+        if self.cut_off:
+            return (
+                f"after this item its worker process {self.worker} could not be understood any more and "
+                "was ended: it closes, or writes to, file descriptors that are not its own "
+                "(os.closerange does, and some ways to become a daemon); leave those from 3 on alone"
+            )
         did = "this item ended" if self.begun else "reading this item ended"
-        how = DEAF if self.broken else describe_exit(self.death.exitcode)
+        how = describe_exit(self.death.exitcode)
         peak = self.death.peak_bytes
         size = f", having had {peak / 1e6:.0f} MB of memory at most" if peak else ""
         text = f"{did} its worker process {self.worker}, which {how}{size}: {self._why()}"
         if self.last_words:
-            lines = self.last_words.splitlines()
+            lines = _theirs(self.last_words)
             more = ["  …"] if len(lines) > SHOWN else []
             text += "\n" + "\n".join([*lines[:SHOWN], *more])
         return text
 
-    def _why(self) -> str:  # noqa: PLR0911 - one for each cause
+    def _why(self) -> str:
         """Say why, probably, and what to do."""
         code = self.death.exitcode
-        if self.broken:
-            return "something in it closes descriptors that are not its own, or writes to them"
         if code is None:
             return "nobody could see how"
         if code >= 0:
-            other = "a library does; raise an exception instead"
-            other = other if code else "it closes descriptors that are not its own"
-            return f"something in it calls os._exit, or {other}"
+            return "something in it calls os._exit, or a library does; raise an exception instead"
         name = describe_exit(code).rpartition(" ")[2]
         if name == "SIGKILL" and self.out_of_memory:
             fewer = "fewer workers= (now {self.workers}) and " if self.workers > 1 else ""
@@ -78,6 +80,13 @@ class Obituary:
         if name in CRASHES:
             return "a crash in native code; run this one item alone to look into it"
         return "it, or somebody else, sent that signal"
+
+
+def _theirs(last_words: str) -> list[str]:
+    """Return a stack without our own frames, which are below the user's."""
+    lines = last_words.splitlines()
+    ours = [n for n, line in enumerate(lines) if OURS in line]
+    return lines[: ours[0]] if ours else lines
 
 
 KILLED = "its worker process was killed, with all that it had started, and replaced"

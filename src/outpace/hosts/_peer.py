@@ -39,12 +39,12 @@ class Peer:
     ready: bool = False
     said_bye: bool = False
     retiring: bool = False
-    broken: bool = False  # it lived, and could not be heard any more
     clock_offset: float = 0.0
     sent: int = 0  # items
     weight: int = 0  # bytes resident when it last said so
     late: dict[int, float] = field(default_factory=dict)  # since when each of them ran
     kill_at: float | None = None
+    cut_off: bool = False  # its process lived on when its socket had ended, or made no sense
     out: Outstanding = field(default_factory=Outstanding)
 
     @property
