@@ -18,6 +18,7 @@ MOST_IN_A_FUNCTION = 60  # with its docstring; the public doors have twenty line
 PUBLIC = {
     "Cancelled": None,
     "Done": None,
+    "Executor": "(model, workers, *, in_flight, max_workers, setup, initializer, initargs, chunk)",
     "Failed": None,
     "Lost": None,
     "Outcome": None,

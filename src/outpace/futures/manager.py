@@ -38,6 +38,9 @@ from outpace.futures.calls import Submitted
 from outpace.futures.travel import ByValue, Customs
 from outpace.registry import Opening
 
+IN_HAND = 4
+SHORT = 0.001
+
 clock = time.perf_counter
 
 Waiting = tuple["Future[Any]", Submitted]
@@ -59,10 +62,20 @@ class CallLostError(WorkerLostError, BrokenExecutor):
 
 
 class OneAtATime(Dispatcher):
-    """Send items out one by one, each to a lane that has nothing to do."""
+    """Send items out one by one, each to a lane that has nothing to do.
 
-    def _learn(self, report: Report) -> None:
-        """Learn nothing of how long they take: then a chunk has one item, and none is in hand."""
+    Where the lanes take from one queue, any of them takes the next item, so a few that wait there keep
+    nobody from anything: `in_hand` of them for each slot, while items are short.
+    """
+
+    __slots__ = ("in_hand",)
+    in_hand: int
+
+    def _room(self) -> int:
+        """Say whether one more item may go out."""
+        slots = max(1, min(self.limit.current, self.slots))
+        short = self._item_s is not None and self._item_s < SHORT
+        return int(self._out.items < slots * (1 + self.in_hand * short))
 
 
 class Manager:
@@ -72,7 +85,8 @@ class Manager:
         """Start nothing yet: the first call that is submitted does."""
         self.flow = Flow(job, opening)
         if job.chunk == 1:
-            self.flow.dispatcher = _one_at_a_time(self.flow.dispatcher)
+            one_queue = opening.of.host is None
+            self.flow.dispatcher = _one_at_a_time(self.flow.dispatcher, IN_HAND * one_queue)
         self._customs = Customs() if opening.of.host is not None else None
         self._inline = opening.of.host is None and opening.of.driver.inline
         self._thread: threading.Thread | None = None
@@ -96,7 +110,9 @@ class Manager:
         with self._lock:
             self._refuse()
             if self._thread is None:
+                self._ahead.append((future, call))  # it has begun, also if `end` cancels the others
                 self._begin()
+                return future
             self._inbox.put((future, call))
             if self._listening:
                 self._listening = False
@@ -290,11 +306,13 @@ def error_of(failure: Failure) -> BaseException:
     return error
 
 
-def _one_at_a_time(dispatcher: Dispatcher) -> OneAtATime:
+def _one_at_a_time(dispatcher: Dispatcher, in_hand: int) -> OneAtATime:
     """Make the dispatcher that sends items out one by one, otherwise the same."""
-    return OneAtATime(
+    made = OneAtATime(
         **{each.name: getattr(dispatcher, each.name) for each in fields(dispatcher) if each.init}
     )
+    made.in_hand = in_hand
+    return made
 
 
 def _at_exit() -> None:
