@@ -32,6 +32,7 @@ PUBLIC = {
     "models": "()",
     "race": "(functions, items, *, models, workers, in_flight, repeat, budget, setup, same, "
     "progress, name)",
+    "register_joblib": "()",
     "run": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup)",
 }
 

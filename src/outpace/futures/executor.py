@@ -132,6 +132,16 @@ class Executor(StandardExecutor):
         if wait:
             self._manager.join()
 
+    def terminate_workers(self) -> None:
+        """Stop now: busy worker processes are killed, coroutines cancelled, other calls not waited for.
+
+        What is not settled raises `BrokenExecutor`. A thread cannot be killed: the call that it is
+        on goes on to its end, for nobody. The name is that of Python 3.14's `ProcessPoolExecutor`.
+        """
+        self._manager.terminate()
+
+    kill_workers = terminate_workers
+
     def __repr__(self) -> str:
         """Say what it is and how far."""
         settled = self._manager.flow.dispatcher.counts.settled

@@ -94,7 +94,7 @@ class Manager:
         self._lock = threading.RLock()
         self._inbox: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._listening = False  # it would wait for reports though it could take more calls
-        self._ending = False
+        self._ending = self._terminated = False
         self._why_not: BaseException | None = None  # it takes no more calls: broken, or forked
         # The thread's own.
         self._ahead: deque[Waiting] = deque()  # taken from the inbox, not from us yet
@@ -134,6 +134,11 @@ class Manager:
             self._inbox.put(None)
             self._listening = False
             self.flow.wake()
+
+    def terminate(self) -> None:
+        """Take no more calls, and give up those that are not settled."""
+        self._terminated = True
+        self.end(cancel=True)
 
     def join(self) -> None:
         """Wait until everything is done and closed; raise the error of a setup's exit."""
@@ -176,6 +181,8 @@ class Manager:
             while not self._over():
                 self._carry()
                 self._hear()
+            if self._terminated:
+                self._break(OutpaceError("its workers were terminated"))
         except BaseException as error:  # noqa: BLE001 - it is that of every call there is
             self._break(error)
         finally:
@@ -183,6 +190,8 @@ class Manager:
 
     def _over(self) -> bool:
         """Say whether everything is done."""
+        if self._terminated:
+            return True
         with self._lock:
             done = self._ending and not self._ahead and self._inbox.empty()
         if done:
