@@ -30,8 +30,12 @@ CLASSES = [  # the model, the module since 3.12, and the class of tests
 ]
 
 ONE_CALL = "the fault costs one call, which gets an error of its own, and the executor goes on"
-ALL_AT_ONCE = "it counts the threads or processes that a pool starts one by one, and ours start at once"
-SEMAPHORE = "its calls hold a semaphore of multiprocessing, which only its own child processes can take"
+ALL_AT_ONCE = (
+    "it counts the threads or processes that a pool starts one by one, and ours start at once"
+)
+SEMAPHORE = (
+    "its calls hold a semaphore of multiprocessing, which only its own child processes can take"
+)
 RECYCLING = "the option belongs to the pool of the standard library"
 NAMES = "it reads the names of the pool's own threads"
 INSIDE = "it replaces a part of the pool's inside that we do not have"

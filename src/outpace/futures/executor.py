@@ -94,7 +94,7 @@ class Executor(StandardExecutor):
             raise UsageTypeError(f"what is submitted must be callable, and this is not: {fn!r:.80}")
         return self._manager.submit((fn, args, kwargs))
 
-    def map(  # type: ignore[override] # typeshed has the one of a single version
+    def map(
         self,
         fn: Callable[..., Any],
         *iterables: Iterable[Any],
@@ -162,9 +162,7 @@ def _results(
             future.cancel()
 
 
-def _taken(
-    ahead: deque[Future[Any]], left: float | None, more: Iterator[Future[Any]]
-) -> Any:
+def _taken(ahead: deque[Future[Any]], left: float | None, more: Iterator[Future[Any]]) -> Any:
     """Return the next result; cancel its call when it does not come in time."""
     future = ahead[0]
     try:
@@ -180,17 +178,18 @@ def _model_and_workers(
     model: str | int, workers: int | None, max_workers: int | None
 ) -> tuple[str, int | None]:
     """Sort out the arguments that the standard pools call otherwise."""
-    if isinstance(model, int) and not isinstance(model, bool):
+    if not isinstance(model, str):
+        check_positive("workers", model)
         if workers is not None:
             raise UsageError(
                 f"the first argument is the model or the number of workers; {model} and workers="
                 f"{workers} are two numbers of workers"
             )
-        model, workers = "processes", model
+        workers, model = model, "processes"
     if max_workers is not None:
         if workers is not None:
             raise UsageError("workers and max_workers are the same; pass one of them")
-        if isinstance(max_workers, int) and max_workers < 1:
+        if max_workers == 0 or (type(max_workers) is int and max_workers < 0):
             raise UsageError(f"max_workers must be greater than 0, not {max_workers}")
         check_positive("max_workers", max_workers)
         workers = max_workers

@@ -1,4 +1,4 @@
-"""joblib's backend made of an executor: `joblib.parallel_config(backend="outpace")`, scikit-learn's route.
+"""joblib's backend made of an executor: `parallel_config(backend="outpace")`, scikit-learn's route.
 
 joblib batches the calls and orders the results; here is only who carries the batches out. The workers
 live as long as the backend does, which is as long as the `with parallel_config(…)` block: what one
@@ -15,13 +15,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from joblib.parallel import register_parallel_backend
 from joblib._parallel_backends import (
     AutoBatchingMixin,
     FallbackToBackend,
     ParallelBackendBase,
     SequentialBackend,
 )
+from joblib.parallel import register_parallel_backend
 
 from outpace.errors import UsageError
 from outpace.futures.executor import Executor
@@ -49,7 +49,9 @@ class OutpaceBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         self.supports_inner_max_num_threads = self._hosted = find(model).host is not None
         super().__init__(**options)
         if self.backend_kwargs:
-            raise UsageError(f"joblib's backend of outpace has no option {', '.join(self.backend_kwargs)}")
+            raise UsageError(
+                f"joblib's backend of outpace has no option {', '.join(self.backend_kwargs)}"
+            )
         self.supports_sharedmem = self.uses_threads = not self._hosted
         self._model = model
         self._prepare = (initializer, initargs)
@@ -65,12 +67,14 @@ class OutpaceBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
             return 1
         return n_jobs if n_jobs > 0 else max(usable_cpus() + 1 + n_jobs, 1)
 
-    def configure(
+    def configure(  # noqa: PLR0917 - joblib's
         self,
         n_jobs: int = 1,
         parallel: Any = None,
         prefer: object = None,  # noqa: ARG002 - whoever names a backend has chosen
         require: object = None,  # noqa: ARG002
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
         **_memmapping: Any,
     ) -> int:
         """Make ready for a `Parallel`: take the workers that are there, if they are the right ones."""
@@ -79,11 +83,12 @@ class OutpaceBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         self.parallel = parallel
         env = self._prepare_worker_env(n_jobs) if self._hosted else {}
-        wanted = n_jobs, env
+        prepare = (env, initializer, initargs) if initializer else (env, *self._prepare)
+        wanted = n_jobs, prepare
         if self._kept is None or self._kept[0] != wanted:
             self._leave()
             made = Executor(
-                self._model, n_jobs, in_flight=n_jobs, initializer=_prepare, initargs=(env, *self._prepare)
+                self._model, n_jobs, in_flight=n_jobs, initializer=_prepare, initargs=prepare
             )
             self._kept = wanted, made
         self._workers = self._kept[1]
@@ -112,7 +117,12 @@ class OutpaceBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         self._workers = None
         self._leave(at_once=True)
         if ensure_ready:
-            self.configure(n_jobs=self.parallel.n_jobs, parallel=self.parallel)
+            parallel = self.parallel
+            self.configure(
+                n_jobs=parallel.n_jobs,
+                parallel=parallel,
+                **parallel._backend_kwargs,  # noqa: SLF001
+            )
 
     def _leave(self, *, at_once: bool = False) -> None:
         """Let go of the workers."""

@@ -30,7 +30,7 @@ from dataclasses import fields
 from typing import Any
 
 from outpace.errors import OutpaceError, WorkerLostError
-from outpace.flow.data import Failure, Report, Settled
+from outpace.flow.data import Failure, Settled
 from outpace.flow.dispatch import Dispatcher, Pull, Settle, Start
 from outpace.flow.job import Job
 from outpace.flow.run import Flow
@@ -89,6 +89,8 @@ class Manager:
             self.flow.dispatcher = _one_at_a_time(self.flow.dispatcher, IN_HAND * one_queue)
         self._customs = Customs() if opening.of.host is not None else None
         self._inline = opening.of.host is None and opening.of.driver.inline
+        # A thread that is on an item goes on, and closing would wait for it.
+        self._cannot_be_stopped = opening.of.host is None and not opening.of.driver.native_async
         self._thread: threading.Thread | None = None
         # Shared with those who submit. `RLock`, since a garbage collection may call `end` anywhere.
         self._lock = threading.RLock()
@@ -295,6 +297,9 @@ class Manager:
         """Close the workers."""
         workers = self.flow.workers
         if workers is None:
+            return
+        if self._terminated and self._cannot_be_stopped:
+            threading.Thread(target=workers.close, name="outpace-abandoned", daemon=True).start()
             return
         try:
             workers.close()
