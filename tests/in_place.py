@@ -58,9 +58,21 @@ class Threads(Inside, outpace.Executor):
 class Processes(Inside, outpace.Executor):
     """Be our executor with the arguments of a ProcessPoolExecutor: it has its own way of starting."""
 
-    def __init__(self, max_workers=None, mp_context=None, initializer=None, initargs=()) -> None:
+    def __init__(
+        self,
+        max_workers=None,
+        mp_context=None,
+        initializer=None,
+        initargs=(),
+        *,
+        max_tasks_per_child=None,
+    ) -> None:
         super().__init__(
-            "processes", max_workers=max_workers, initializer=initializer, initargs=initargs
+            "processes",
+            max_workers=max_workers,
+            initializer=initializer,
+            initargs=initargs,
+            max_items=max_tasks_per_child,
         )
 
 

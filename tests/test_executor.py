@@ -16,7 +16,7 @@ from concurrent.futures import BrokenExecutor, wait
 import pytest
 
 import outpace
-from outpace.errors import SetupError, TransferError, UsageError, WorkerLostError
+from outpace.errors import ItemTimeoutError, SetupError, TransferError, UsageError, WorkerLostError
 from outpace.registry import names
 
 MODELS = names()
@@ -57,7 +57,9 @@ def test_plain_functions_lambdas_and_coroutine_functions_are_carried_out(model) 
             for fn in (double, double_later, lambda x: 2 * x, functools.partial(double_later))
         ]
 
-        assert [future.result() for future in futures] == [2 * n for n in range(6) for _ in range(4)]
+        assert [future.result() for future in futures] == [
+            2 * n for n in range(6) for _ in range(4)
+        ]
 
 
 def test_an_error_is_raised_as_it_is_and_costs_one_call(model) -> None:
@@ -202,13 +204,12 @@ def test_nothing_of_a_call_is_kept_once_it_is_done(model) -> None:
         assert gone.wait(10)
 
 
+@pytest.mark.parametrize("model", SEVERAL)  # of serial the one lane is the manager itself
 def test_terminating_gives_up_what_is_running(model, gate) -> None:
-    if model == "serial":
-        pytest.skip("its one lane is the manager itself, and cannot be stopped from outside")
     stop = gate.coroutine() if "asyncio" in model else gate.plain()
     executor = outpace.Executor(model, 2)
     futures = [executor.submit(stop, n) for n in range(4)]
-    gate.arrivals(2 if "asyncio" not in model else 2)
+    gate.arrivals(2)
 
     executor.terminate_workers()
     executor.shutdown()
@@ -227,14 +228,17 @@ def test_terminating_gives_up_what_is_running(model, gate) -> None:
 # Making ready.
 
 
+def say_ready(text):
+    threading.current_thread().outpace_test = text
+
+
+def how_ready():
+    return threading.current_thread().outpace_test
+
+
 def test_an_initializer_is_called_once_in_each_lane(model) -> None:
-    with outpace.Executor(model, 2, initializer=os.environ.__setitem__, initargs=("READY", "yes")) as it:
-        if model not in PROCESSES:
-            assert it.submit(os.getenv, "READY").result() == "yes"
-            del os.environ["READY"]
-        else:
-            assert it.submit(os.getenv, "READY").result() == "yes"
-            assert "READY" not in os.environ
+    with outpace.Executor(model, 2, initializer=say_ready, initargs=("ready",)) as executor:
+        assert [executor.submit(how_ready).result() for _ in range(5)] == ["ready"] * 5
 
 
 @contextlib.contextmanager
@@ -310,6 +314,44 @@ def test_what_cannot_travel_costs_its_own_call(model) -> None:
             with pytest.raises(TransferError, match="lock"):
                 future.result(30)
         assert executor.submit(double, 3).result() == 6
+
+
+async def sleep_or(seconds):
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+@pytest.mark.parametrize("model", SEVERAL)
+def test_a_call_that_takes_too_long_is_timed_out_and_costs_no_other(model) -> None:
+    with outpace.Executor(model, 2, timeout=0.5) as executor:
+        futures = [executor.submit(sleep_or, n) for n in (0, 60, 0)]
+
+        with pytest.raises(ItemTimeoutError):
+            futures[1].result(30)
+        assert [futures[0].result(30), futures[2].result(30)] == [0, 0]
+
+
+def fail_at_first(folder):
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder)  # noqa: PTH102
+        raise ConnectionError("not yet")
+    return "at last"
+
+
+def test_a_call_that_fails_is_tried_again(model, tmp_path) -> None:
+    retry = outpace.Retry(times=2, wait=0.05)
+    with outpace.Executor(model, 2, retries=retry) as executor:
+        assert executor.submit(fail_at_first, str(tmp_path / "once")).result(30) == "at last"
+        with pytest.raises(ZeroDivisionError):
+            executor.submit(divmod, 1, 0).result(30)
+
+    assert executor.summary.retries == 3
+
+
+@pytest.mark.parametrize("model", PROCESSES)
+def test_a_worker_can_be_replaced_after_so_many_calls(model) -> None:
+    with outpace.Executor(model, 1, in_flight=1, max_items=2) as executor:
+        assert len({executor.submit(os.getpid).result(30) for _ in range(6)}) == 3
 
 
 # Where it is used.
@@ -406,9 +448,7 @@ def test_map_submits_at_once_or_no_further_ahead_than_it_may() -> None:
 
 def test_map_carries_pieces_and_ends_with_the_shortest(model) -> None:
     with outpace.Executor(model, 2) as executor:
-        assert list(executor.map(pow, range(10), range(7), chunksize=3)) == [
-            n**n for n in range(7)
-        ]
+        assert list(executor.map(pow, range(10), range(7), chunksize=3)) == [n**n for n in range(7)]
 
 
 def test_map_does_not_wait_longer_than_it_was_told(model, gate) -> None:

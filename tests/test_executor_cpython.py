@@ -36,9 +36,8 @@ ALL_AT_ONCE = (
 SEMAPHORE = (
     "its calls hold a semaphore of multiprocessing, which only its own child processes can take"
 )
-RECYCLING = "the option belongs to the pool of the standard library"
 NAMES = "it reads the names of the pool's own threads"
-INSIDE = "it replaces a part of the pool's inside that we do not have"
+INSIDE = "it looks at, or replaces, a part of the pool's inside that we do not have"
 
 LEFT_OUT = {
     # (model, test): reason
@@ -60,9 +59,7 @@ LEFT_OUT = {
     ("processes", "test_exit_during_result_unpickle_in_result_handler"): ONE_CALL,
     ("processes", "test_shutdown_deadlock_pickle"): ONE_CALL + ": TransferError, not PicklingError",
     ("processes", "test_traceback"): "the worker's traceback is a note on the error (PEP 678)",
-    ("processes", "test_max_tasks_per_child"): RECYCLING,
-    ("processes", "test_max_tasks_per_child_defaults_to_spawn_context"): RECYCLING,
-    ("processes", "test_max_tasks_early_shutdown"): RECYCLING,
+    ("processes", "test_max_tasks_per_child_defaults_to_spawn_context"): INSIDE,
     ("processes", "test_python_finalization_error"): INSIDE,
     ("processes", "test_gh105829_should_not_deadlock_if_wakeup_pipe_full"): INSIDE,
 }

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from outpace.api import amap, arun, map, race, register_joblib, run  # noqa: A004 - the public name
 from outpace.errors import OutpaceError
 from outpace.flow.data import Cancelled, Done, Failed, Lost, Outcome, Summary, TimedOut
+from outpace.flow.retry import Retry
 from outpace.flow.run import Run
 from outpace.registry import models
 
@@ -19,6 +20,7 @@ __all__ = [
     "Lost",
     "Outcome",
     "OutpaceError",
+    "Retry",
     "Run",
     "Summary",
     "TimedOut",

@@ -13,7 +13,8 @@ from typing import Any
 
 from outpace.errors import UsageError, UsageTypeError
 from outpace.flow.data import Summary
-from outpace.flow.job import Job, check_positive, make_job
+from outpace.flow.job import check_positive, make_care, make_job
+from outpace.flow.retry import Retry
 from outpace.futures.calls import (
     Initializer,
     carry_out,
@@ -44,6 +45,9 @@ class Executor(StandardExecutor):
     for it, so calls may wait for one another. None has it measured, as for `outpace.map`: many tiny
     calls are then carried faster, but one may have to wait for those it travels with.
 
+    `timeout`, `retries`, `max_items`, `max_memory`, `max_crashes`: as for `outpace.map`, with calls for
+    items.
+
     A worker that dies costs the call that it was on: its future raises `WorkerLostError` (here it is a
     `concurrent.futures.BrokenExecutor` too), and the executor goes on. When no worker can be started,
     every future and every `submit` raises `BrokenExecutor`.
@@ -62,11 +66,27 @@ class Executor(StandardExecutor):
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         chunk: int | None = 1,
+        timeout: float | None = None,
+        retries: int | Retry = 0,
+        max_items: int | None = None,
+        max_memory: float | None = None,
+        max_crashes: int | None = None,
     ) -> None:
         """Check the arguments; start nothing yet."""
         model, workers = _model_and_workers(model, workers, max_workers)
-        job = _job(setup, initializer, initargs, chunk)
-        self._manager = Manager(job, opening(model, workers, in_flight))
+        setup, carry = _ready(setup, initializer, initargs)
+        job = make_job(
+            carry,
+            iter(()),  # the calls that are to come: they have no end, and nobody knows how many
+            setup=setup,
+            ordered=False,
+            chunk=chunk,
+            timeout=timeout,
+            retries=retries,
+            on_error="return",
+        )
+        care = make_care(max_items, max_memory, max_crashes)
+        self._manager = Manager(job, opening(model, workers, in_flight, care))
         # Whoever drops an executor has what was submitted carried out, and then everything closed.
         weakref.finalize(self, self._manager.end).atexit = False
 
@@ -201,19 +221,16 @@ def _model_and_workers(
     return model, workers
 
 
-def _job(
+def _ready(
     setup: Callable[[], Any] | None,
     initializer: Callable[..., object] | None,
     initargs: tuple[Any, ...],
-    chunk: int | None,
-) -> Job:
-    """Make the job whose items are the calls: they have no end, and are not known beforehand."""
-    carry: Callable[..., Any] = carry_out if setup is None else carry_out_with
-    if initializer is not None:
-        if not callable(initializer):
-            raise UsageTypeError(f"initializer must be callable, not {initializer!r:.80}")
-        if setup is not None:
-            raise UsageError("setup and initializer both make a lane ready; pass one of them")
-        setup, carry = Initializer(initializer, tuple(initargs)), carry_out_after
-    no_items: Iterator[Any] = iter(())
-    return make_job(carry, no_items, setup=setup, ordered=False, chunk=chunk, on_error="return")
+) -> tuple[Callable[[], Any] | None, Callable[..., Any]]:
+    """Return what makes a lane ready, and what carries out a call there."""
+    if initializer is None:
+        return setup, carry_out if setup is None else carry_out_with
+    if not callable(initializer):
+        raise UsageTypeError(f"initializer must be callable, not {initializer!r:.80}")
+    if setup is not None:
+        raise UsageError("setup and initializer both make a lane ready; pass one of them")
+    return Initializer(initializer, tuple(initargs)), carry_out_after

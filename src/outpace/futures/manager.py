@@ -89,8 +89,6 @@ class Manager:
             self.flow.dispatcher = _one_at_a_time(self.flow.dispatcher, IN_HAND * one_queue)
         self._customs = Customs() if opening.of.host is not None else None
         self._inline = opening.of.host is None and opening.of.driver.inline
-        # A thread that is on an item goes on, and closing would wait for it.
-        self._cannot_be_stopped = opening.of.host is None and not opening.of.driver.native_async
         self._thread: threading.Thread | None = None
         # Shared with those who submit. `RLock`, since a garbage collection may call `end` anywhere.
         self._lock = threading.RLock()
@@ -204,7 +202,7 @@ class Manager:
         """Do what the dispatcher decides."""
         flow = self.flow
         self._hungry = False
-        for action in flow.dispatcher.decide():
+        for action in flow.dispatcher.decide(clock()):
             match action:
                 case Pull(room):
                     self._admit(room)
@@ -223,8 +221,9 @@ class Manager:
         if self._over():
             return
         if flow.workers is None or (self._inline and not flow.dispatcher.awaits_reports):
-            if (waiting := self._inbox.get()) is not None:
-                self._ahead.append(waiting)
+            with contextlib.suppress(queue.Empty):
+                if (waiting := self._inbox.get(timeout=flow.pause)) is not None:
+                    self._ahead.append(waiting)
             return
         if self._hungry:
             self._listening = True
@@ -232,7 +231,7 @@ class Manager:
             if not self._inbox.empty() or self._ending:
                 self._listening = False
                 return
-        flow.observe(flow.workers.reports(None))
+        flow.observe(flow.workers.reports(flow.patience))
         self._listening = False
 
     def _admit(self, room: int) -> None:
@@ -277,6 +276,8 @@ class Manager:
         # A lane of this process has the same report, and may keep it until its next call.
         report.values.clear()
         report.failures.clear()
+        if isinstance(settled.items, list):
+            settled.items.clear()
 
     def _break(self, error: BaseException) -> None:
         """Give every call that is not settled the error that has ended the workers."""
@@ -298,9 +299,8 @@ class Manager:
         workers = self.flow.workers
         if workers is None:
             return
-        if self._terminated and self._cannot_be_stopped:
-            threading.Thread(target=workers.close, name="outpace-abandoned", daemon=True).start()
-            return
+        if self._terminated:
+            self.flow.hurry()
         try:
             workers.close()
         except BaseException as error:  # noqa: BLE001 - `join` raises it
