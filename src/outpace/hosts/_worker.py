@@ -149,6 +149,8 @@ def _open(channel: Channel, hello: Message, shared: int) -> tuple[Workers | None
         with contextlib.suppress(OSError, TypeError):  # it may be gone
             os.chdir(meta["directory"])
         outpace.drivers.__path__[:] = meta["drivers"]
+        if (key := meta["authkey"]) is not None:  # proxies of a Manager are to work here too
+            importlib.import_module("multiprocessing.process").current_process().authkey = key
         _reseed()
         _lane.worker_loading = True  # importing the function's module must not start workers again
         fn, setup, is_async, timeout, filters = hello.payload.load()
