@@ -15,6 +15,7 @@ from outpace.record.timeline import Timeline
 
 SHORTEST = 1e-8  # seconds of an item on a log axis, which has no zero
 
+
 def sums(timeline: Timeline) -> list[list[float]]:
     """Return the seconds that each lane was in each state; what nothing covers is idle.
 
@@ -49,16 +50,25 @@ def shares(timeline: Timeline) -> list[float]:
 
 
 def cores_busy(timeline: Timeline, bins: int) -> list[float]:
-    """Return how many lanes were on a CPU in each of `bins` equal parts of the span, on average."""
+    """Return how many cores were busy in each of `bins` equal parts of the span, on average.
+
+    The slots of an event loop are one thread: whatever their items' CPU times add up to where only
+    amounts are known, it is no more than one core at a time.
+    """
     columns = timeline.intervals
-    on_cpu = (
-        (began, ended, share)
-        for lane, state, began, ended, share in zip(
-            columns.lane, columns.state, columns.began, columns.ended, columns.share, strict=True
-        )
-        if states.STATES[state].on_cpu and timeline.lanes[lane].kind != "loop"
-    )
-    return _strip(timeline, bins, on_cpu)
+    by_thread: dict[tuple[int, int], list[tuple[float, float, float]]] = {}
+    for lane, state, began, ended, share in zip(
+        columns.lane, columns.state, columns.began, columns.ended, columns.share, strict=True
+    ):
+        place = timeline.lanes[lane]
+        if states.STATES[state].on_cpu and place.kind != "loop":
+            thread = -1 if place.kind == "slot" else place.number
+            by_thread.setdefault((place.worker, thread), []).append((began, ended, share))
+    busy = [0.0] * bins
+    for intervals in by_thread.values():
+        for n, value in enumerate(_strip(timeline, bins, intervals)):
+            busy[n] += min(1.0, value)
+    return busy
 
 
 def in_flight(timeline: Timeline, bins: int) -> list[float]:
@@ -69,17 +79,13 @@ def in_flight(timeline: Timeline, bins: int) -> list[float]:
         bins,
         (
             (started, ended, wall_s / (ended - started))
-            for started, ended, wall_s in zip(
-                items.started, items.ended, items.wall_s, strict=True
-            )
+            for started, ended, wall_s in zip(items.started, items.ended, items.wall_s, strict=True)
             if ended > started
         ),
     )
 
 
-def spread(
-    line: list[float], began: float, ended: float, height: float
-) -> None:
+def spread(line: list[float], began: float, ended: float, height: float) -> None:
     """Add an interval to a line of bins that are 1 wide, by how much of each it covers."""
     began, ended = max(began, 0.0), min(ended, float(len(line)))
     if ended <= began:
@@ -126,8 +132,7 @@ def durations(timeline: Timeline, bins: int = 40) -> Durations | None:
     """Sum up how long items took; None when there are none. A row of several counts by their mean."""
     items = timeline.items
     rows = sorted(
-        (wall_s / count, count)
-        for wall_s, count in zip(items.wall_s, items.count, strict=True)
+        (wall_s / count, count) for wall_s, count in zip(items.wall_s, items.count, strict=True)
     )
     if not rows:
         return None

@@ -9,7 +9,7 @@ field is checked, and a wrong one is a `UsageError` that names it. Pure; tested 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any, TypeVar
 
@@ -54,7 +54,9 @@ def from_json(data: Any) -> Timeline:
     span = _number(data.get("span_s"), "span_s")
     known = _names(data.get("states"), "states")
     if strange := [name for name in known if name not in states.NAMES]:
-        raise UsageError(f"a newer outpace wrote this timeline: it has the state {strange[0]!r:.60}")
+        raise UsageError(
+            f"a newer outpace wrote this timeline: it has the state {strange[0]!r:.60}"
+        )
     kinds = _names(data.get("kinds"), "kinds")
     if strange := [name for name in kinds if name not in KINDS]:
         raise UsageError(f"a newer outpace wrote this timeline: it has the end {strange[0]!r:.60}")
@@ -63,7 +65,7 @@ def from_json(data: Any) -> Timeline:
     intervals = _columns_in(Intervals(), data.get("intervals"), "intervals")
     for where, column in (("items", items.lane), ("intervals", intervals.lane)):
         _positions(column, len(lanes), f"{where}.lane")
-    _translate(items.kind, [KINDS.index(name) for name in kinds], "items.kind")  # type: ignore[arg-type]
+    _translate(items.kind, [KINDS.index(name) for name in kinds], "items.kind")
     _translate(intervals.state, list(map(states.number, known)), "intervals.state")
     if any(share < 0 or share > 1 for share in intervals.share):
         raise _wrong("intervals.share", "shares between 0 and 1")
@@ -78,7 +80,9 @@ def from_json(data: Any) -> Timeline:
         lanes=lanes,
         items=items,
         intervals=intervals,
-        blocked=[_blocked(row, n) for n, row in enumerate(_list(data.get("blocked", []), "blocked"))],
+        blocked=[
+            _blocked(row, n) for n, row in enumerate(_list(data.get("blocked", []), "blocked"))
+        ],
         how=_typed(data.get("how", ""), str, "how"),
         startup_s=_number(data.get("startup_s", 0.0), "startup_s"),
     )
@@ -141,16 +145,20 @@ def _lane(data: Any, n: int) -> Lane:
 def _blocked(data: Any, n: int) -> Blocked:
     """Read a blocked place."""
     data = _object(data, f"blocked[{n}]")
-    checks: dict[type, Callable[[Any, str], Any]] = {int: _integer, float: _number}
     fields = {
-        name: checks.get(kind, lambda value, where: _typed(value, str, where))(
-            data.get(name), f"blocked[{n}].{name}"
-        )
+        name: _of_kind(kind, data.get(name), f"blocked[{n}].{name}")
         for name, kind in BLOCKED.items()
     }
     if fields["how"] not in ("computing", "waiting"):
         raise _wrong(f"blocked[{n}].how", "'computing' or 'waiting'")
     return Blocked(**fields)
+
+
+def _of_kind(kind: type, value: Any, where: str) -> Any:
+    """Read a value of one of the kinds that a blocked place has."""
+    if kind is str:
+        return _typed(value, str, where)
+    return _integer(value, where) if kind is int else _number(value, where)
 
 
 def _number(value: Any, where: str) -> float:

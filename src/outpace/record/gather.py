@@ -45,8 +45,8 @@ def gathered(
             _add(rows, settled, positions, group, label)
         inner = partition(rows.started, rows.ended)
         several = max(inner) > 0
-        for n in range(max(inner) + 1):
-            lanes.append(Lane(lane_kind(model), worker, n if several else number))
+        kind = lane_kind(model)
+        lanes += [Lane(kind, worker, n if several else number) for n in range(max(inner) + 1)]
         _extend(items, rows, [len(lanes) - 1 - max(inner) + n for n in inner])
     return Timeline.from_items(
         model, span, items, lanes, cores=cores, in_flight=in_flight, startup_s=startup_s

@@ -260,7 +260,9 @@ class Timeline:
         Raises `UsageError` for another suffix.
         """
         if self.writer is None:
-            raise UsageError("a timeline that was put together by hand has no writer to save it with")
+            raise UsageError(
+                "a timeline that was put together by hand has no writer to save it with"
+            )
         self.writer.save(self, path)
 
     def _repr_html_(self) -> str | None:

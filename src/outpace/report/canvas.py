@@ -58,17 +58,13 @@ class Canvas:
     def document(self, title: str, theme: Theme) -> str:
         """Return the whole picture."""
         height = round(self.y)
-        return "\n".join(
-            [
-                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {height}" '
-                f'width="{self.width}" height="{height}" role="img" font-family="{FONT}">',
-                f"<title>{clean(title)}</title>",
-                f"<style>{css(theme)}</style>",
-                f'<rect class="page" width="{self.width}" height="{height}"/>',
-                *self.parts,
-                "</svg>\n",
-            ]
+        start = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {height}" '
+            f'width="{self.width}" height="{height}" role="img" font-family="{FONT}">'
         )
+        page = f'<rect class="page" width="{self.width}" height="{height}"/>'
+        head = [start, f"<title>{clean(title)}</title>", f"<style>{css(theme)}</style>", page]
+        return "\n".join([*head, *self.parts, "</svg>\n"])
 
 
 def box(x: float, y: float, width: float, height: float) -> str:
@@ -78,5 +74,7 @@ def box(x: float, y: float, width: float, height: float) -> str:
 
 def clean(words: str) -> str:
     """Make words safe in XML: escaped, and without what XML cannot hold at all."""
-    allowed = "".join(c for c in words if c >= " " and not "\ud800" <= c <= "\udfff" and c < "\ufffe")
+    allowed = "".join(
+        c for c in words if c >= " " and not "\ud800" <= c <= "\udfff" and c < "\ufffe"
+    )
     return escape(allowed, {'"': "&quot;"})

@@ -25,6 +25,7 @@ from outpace.report.words import at_once, share_words
 
 ROWS = 32  # of one timeline, at most; more lanes than that share rows
 SCRIPTS = ("vendor/uPlot.iife.min.js", "page/model.js", "page/draw.js", "page/page.js")
+LICENCE = "vendor/uPlot.LICENSE"
 STYLES = ("vendor/uPlot.min.css", "page/page.css")
 
 
@@ -38,7 +39,10 @@ def page(
 ) -> str:
     """Write the page; `before` and `after` are markup that stands around the timelines."""
     style = "\n".join([variables(theme), *map(_part, STYLES)])
-    scripts = [_part(SCRIPTS[0]), f'"use strict";\n(() => {{\n{"".join(map(_part, SCRIPTS[1:]))}}})();\n']
+    scripts = [
+        f"/*!\n{_part(LICENCE)}*/\n{_part(SCRIPTS[0])}",  # the licence goes where the library goes
+        f'"use strict";\n(() => {{\n{"".join(map(_part, SCRIPTS[1:]))}}})();\n',
+    ]
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; "
         f"script-src {' '.join(map(_hash, scripts))}; base-uri 'none'; form-action 'none'"
@@ -71,6 +75,17 @@ def page(
     )
 
 
+HELP = (
+    "All on one axis, so the length of a picture is the makespan. The wheel zooms, dragging moves, a "
+    "double click shows all; keys: + - 0 and the arrows."
+)
+BUTTONS = (
+    ("in", "+", "zoom in"),
+    ("out", "&minus;", "zoom out"),
+    ("left", "&#9666;", "earlier"),
+    ("right", "&#9656;", "later"),
+    ("all", "all", "show all"),
+)
 NOTHING = '<p class="muted">There is no timeline to show.</p>'
 
 
@@ -131,34 +146,42 @@ def _timeline(timeline: Timeline) -> dict[str, Any]:
 def _lanes(timelines: Sequence[Timeline]) -> str:
     """Write the places that the script draws lanes into, with all that is text about them."""
     used = {state for timeline in timelines for state in timeline.intervals.state} | {states.IDLE}
-    legend = [f'<li><i class="s{n}"></i>{escape(states.STATES[n].words)}</li>' for n in sorted(used)]
-    buttons = (("in", "+"), ("out", "−"), ("left", "◂"), ("right", "▸"), ("all", "all"))
-    names = {"in": "zoom in", "out": "zoom out", "all": "show all"}
-    parts = [
-        '<section id="timelines"><h2>What ran when</h2>',
-        '<p class="muted">All on one axis, so the length of a picture is the makespan. The wheel zooms, '
-        "dragging moves, a double click shows all; keys: + − ← → 0.</p>",
-        '<div class="tools">',
-        *(
-            f'<button id="do-{name}" aria-label="{names.get(name, name)}">{sign}</button>'
-            for name, sign in buttons
-        ),
-        '<span id="seen" class="muted"></span></div>',
-        f'<ul class="legend">{"".join(legend)}</ul>',
-    ]
-    for n, timeline in enumerate(timelines):
-        parts += [
-            f'<article class="lanes" data-model="{escape(timeline.model)}"><header>'
-            f"<h3>{escape(timeline.model)}</h3>",
-            f'<span class="muted">{at_once(timeline)}: {seconds(timeline.span_s)}; '
-            f"{escape(share_words(timeline))}</span>",
-            f'<button id="fit-{n}">zoom to {escape(timeline.model)}</button></header>',
-            f'<div class="plots" id="lanes-{n}"></div>',
-            f'<p class="how muted">{escape(timeline.how)}</p>',
-            *(f'<p class="blocked">{escape(str(one))}</p>' for one in timeline.blocked),
-            "</article>",
+    legend = "".join(
+        f'<li><i class="s{n}"></i>{escape(states.STATES[n].words)}</li>' for n in sorted(used)
+    )
+    buttons = "".join(
+        f'<button id="do-{name}" aria-label="{words}" title="{words}">{sign}</button>'
+        for name, sign, words in BUTTONS
+    )
+    ways = {timeline.how for timeline in timelines}
+    return "\n".join(
+        [
+            '<section id="timelines"><h2>What ran when</h2>',
+            f'<p class="muted">{HELP}</p>',
+            f'<div class="tools">{buttons}<span id="seen" class="muted"></span></div>',
+            f'<ul class="legend">{legend}</ul>',
+            *(
+                f'<p class="how muted">Measured {escape(how)}.</p>'
+                for how in ways
+                if len(ways) == 1
+            ),
+            *(_article(n, timeline, len(ways) > 1) for n, timeline in enumerate(timelines)),
+            "</section>",
         ]
-    return "\n".join([*parts, "</section>"])
+    )
+
+
+def _article(n: int, timeline: Timeline, how_differs: bool) -> str:  # noqa: FBT001 - internal
+    """Write the place of one timeline."""
+    model = escape(timeline.model)
+    words = escape(f"{at_once(timeline)}: {seconds(timeline.span_s)}; {share_words(timeline)}")
+    how = f'<p class="how muted">Measured {escape(timeline.how)}.</p>' if how_differs else ""
+    blocked = "".join(f'<p class="blocked">{escape(str(one))}</p>' for one in timeline.blocked)
+    return (
+        f'<article class="lanes" data-model="{model}"><header><h3>{model}</h3>'
+        f'<span class="muted">{words}</span><button id="fit-{n}">zoom to {model}</button></header>'
+        f'<div class="plots" id="lanes-{n}"></div>{how}{blocked}</article>'
+    )
 
 
 def _spreads(timelines: Sequence[Timeline]) -> str:

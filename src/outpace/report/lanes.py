@@ -12,14 +12,19 @@ from typing import TextIO
 
 from outpace.flow.show import seconds
 from outpace.record import derive, states
-from outpace.record.fold import rows
+from outpace.record.fold import Row, rows
 from outpace.record.grid import amounts
 from outpace.record.timeline import Timeline
-from outpace.report.words import share_words
+from outpace.report.words import at_once, share_words
 
+TIMES = "\N{MULTIPLICATION SIGN}"
 BARS = " ▁▂▃▄▅▆▇█"
-PLAIN = str.maketrans({"█": "#", "▒": "+", "│": "|", "…": "~", "µ": "u", **dict.fromkeys("▁▂▃▄▅▆▇", "_")})
+PLAIN = str.maketrans(
+    {"█": "#", "▒": "+", "│": "|", "…": "~", "µ": "u", TIMES: "x", **dict.fromkeys("▁▂▃▄▅▆▇", "_")}
+)
 ROWS = 12
+SMALL = 0.2  # of the width: a timeline that takes less is drawn enlarged beside itself
+BESIDE = "  "
 NAMES = 15  # characters for the names of rows
 COLOURS = {
     states.RUNNING: "32",
@@ -40,12 +45,16 @@ def wants_colour(stream: TextIO) -> bool:
 
 
 def lanes_text(
-    timelines: Sequence[Timeline], width: int = 110, *, colour: bool = False, ascii_only: bool = False
+    timelines: Sequence[Timeline],
+    width: int = 110,
+    *,
+    colour: bool = False,
+    ascii_only: bool = False,
 ) -> str:
     """Draw timelines below each other on one axis, with a legend of what occurs in them."""
     if not timelines:
         return "there is no timeline to show"
-    plot = max(20, width - NAMES - 2)
+    plot = max(20, width - NAMES - 3 - len(" of 9999"))
     longest = max(timeline.span_s for timeline in timelines)
     used: set[int] = set()
     lines: list[str] = []
@@ -60,23 +69,44 @@ def lanes_text(
 def _panel(
     timeline: Timeline, plot: int, longest: float, used: set[int], *, colour: bool
 ) -> list[str]:
-    """Draw one timeline: what it is, its rows, and the strips below."""
+    """Draw one timeline: what it is, its rows, and the strips below; a small one twice, side by side."""
     columns = max(1, round(plot * timeline.span_s / longest)) if longest > 0 else 1
-    head = f"{timeline.model}, {timeline.in_flight} at once: {seconds(timeline.span_s)}"
-    lines = [f"{head}  [{share_words(timeline)}]"]
     drawn = rows(timeline, ROWS)
-    grid = amounts(timeline, drawn, columns, timeline.began, timeline.ended)
     several = len({row.worker for row in drawn}) > 1
-    for row, by_state in zip(drawn, grid, strict=True):
-        name = f"{row.worker}: {row.name}" if several and "process" not in row.name else row.name
-        cells = [_cell(by_state, n, used) for n in range(columns)]
-        lines.append(f"{name[:NAMES]:>{NAMES}} │{_painted(cells, colour=colour)}│")
-    for name, line, top in (
-        ("cores busy", derive.cores_busy(timeline, columns), timeline.cores),
-        ("in flight", derive.in_flight(timeline, columns), timeline.in_flight),
+    names = [
+        f"{row.worker}: {row.name}" if several and "process" not in row.name else row.name
+        for row in drawn
+    ]
+    head = f"{timeline.model}, {at_once(timeline)}: {seconds(timeline.span_s)}"
+    body = _body(timeline, drawn, columns, used, colour=colour)
+    room = plot - columns - len(BESIDE) - 2
+    if columns < SMALL * plot and room > columns:
+        head += f" (right: {TIMES}{room / columns:.2g})"
+        enlarged = _body(timeline, drawn, room, used, colour=colour)
+        body = [small + BESIDE + large for small, large in zip(body, enlarged, strict=True)]
+    tops = [*[""] * len(drawn), f" of {timeline.cores}", f" of {timeline.in_flight}"]
+    lines = [
+        f"{name[:NAMES]:>{NAMES}} {line}{top}"
+        for name, line, top in zip([*names, "cores busy", "in flight"], body, tops, strict=True)
+    ]
+    return [f"{head}  [{share_words(timeline)}]", *lines]
+
+
+def _body(
+    timeline: Timeline, drawn: list[Row], columns: int, used: set[int], *, colour: bool
+) -> list[str]:
+    """Draw the rows and the two strips, `columns` characters wide."""
+    grid = amounts(timeline, drawn, columns, timeline.began, timeline.ended)
+    lines = [
+        _painted([_cell(by_state, n, used) for n in range(columns)], colour=colour)
+        for by_state in grid
+    ]
+    for strip, top in (
+        (derive.cores_busy(timeline, columns), timeline.cores),
+        (derive.in_flight(timeline, columns), timeline.in_flight),
     ):
-        lines.append(f"{name:>{NAMES}} │{''.join(_bar(v / max(1, top)) for v in line)}│ of {top}")
-    return lines
+        lines.append("".join(_bar(value / max(1, top)) for value in strip))
+    return [f"│{line}│" for line in lines]
 
 
 def _cell(by_state: dict[int, list[float]], n: int, used: set[int]) -> tuple[str, int]:

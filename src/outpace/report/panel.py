@@ -1,6 +1,8 @@
-"""One timeline drawn on a canvas: its lanes, and below them the strips of cores and of items in flight."""
+"""One timeline drawn on a canvas: its lanes, and below them the strips."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from outpace.flow.show import seconds
 from outpace.record import derive
@@ -15,6 +17,7 @@ ROW, GAP, STRIP = 12, 2, 18
 ROWS = 16  # of one timeline; more lanes than that share rows
 SMALL = 0.16  # of the axis: a timeline that takes less is drawn enlarged too
 TICKS = 8  # at most, of the common axis
+TIMES = "\N{MULTIPLICATION SIGN}"
 LENS = 44  # pixels between a small timeline and its enlargement
 APART = 6.0  # pixels that two items need for the line between them to be drawn
 
@@ -64,7 +67,7 @@ def _enlarged(
     canvas.path("rule", lens, more=' stroke-width="0.7" stroke-dasharray="2 2"')
     zoom = room / width if width > 0 else 0.0
     middle = (LEFT + width + x) / 2 - 1
-    canvas.text(middle, (top + bottom) / 2 + 4, f"×{zoom:.3g}", "muted", anchor="middle")
+    canvas.text(middle, (top + bottom) / 2 + 4, f"{TIMES}{zoom:.3g}", "muted", anchor="middle")
     canvas.y = top
     _lanes(canvas, timeline, drawn, x, room, names=False)
     _strips(canvas, timeline, x, room, names=False)
@@ -85,7 +88,9 @@ def _lanes(
     scale = width / columns
     grid = amounts(timeline, drawn, columns, timeline.began, timeline.ended)
     sums = derive.sums(timeline)
-    sampled = {n for n, s in zip(timeline.intervals.lane, timeline.intervals.sampled, strict=True) if s}
+    sampled = {
+        n for n, s in zip(timeline.intervals.lane, timeline.intervals.sampled, strict=True) if s
+    }
     several = len({row.worker for row in drawn}) > 1
     before = None
     for row, by_state in zip(drawn, grid, strict=True):
@@ -122,7 +127,7 @@ def _ends(canvas: Canvas, timeline: Timeline, lane: int, x: float, width: float)
     at = [x + (started - timeline.began) * scale for started in began]
     marks = [
         f"M{here:.6g} {canvas.y:.5g}v{ROW}"
-        for before, here in zip(at, at[1:], strict=False)
+        for before, here in pairwise(at)
         if here - before >= APART
     ]
     canvas.path("cut", "".join(marks), more=' stroke-width="1"')

@@ -17,6 +17,7 @@ FACTS = (  # of the machine: the field, what it is, and how to write it
     ("machine", "processor", "{}"),
 )
 LEFT = ("model", "results")
+BARS = '<th class="left">start-up, then makespan</th>'
 
 
 def opening(race: Race) -> str:
@@ -69,7 +70,7 @@ def table(race: Race, *, bars: bool = False) -> str:
     top = "".join(
         f'<th{_aligned(heading)} scope="col">{escape(heading)}</th>' for heading in headings
     )
-    lines = [f"<table><thead><tr>{top}{'<th></th>' if bars else ''}</tr></thead><tbody>"]
+    lines = [f"<table><thead><tr>{top}{BARS if bars else ''}</tr></thead><tbody>"]
     for entrant, cells in zip(race.entrants, rows, strict=True):
         best = ' class="best"' if entrant.model == race.recommendation.model else ""
         written = "".join(

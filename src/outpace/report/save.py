@@ -33,11 +33,13 @@ SUFFIXES = (".json", ".html", ".svg", ".png", ".md", ".txt", ".trace.json")
 class Pictures:
     """Draw and save races and timelines."""
 
-    def save(self, what: Any, path: str | Path) -> None:
-        """Write a file; raise `UsageError` for a path that cannot be."""
+    def save(self, what: Any, path: str | Path, form: str | None = None) -> None:
+        """Write a file, in the form of its suffix or another; raise `UsageError` where it cannot be."""
         path = check_path(path)
-        content = WRITERS[suffix(path)](what)
-        data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
+        content = WRITERS[form or suffix(path)](what)
+        data = (
+            content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
+        )
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             part.write_bytes(data)

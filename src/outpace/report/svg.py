@@ -72,9 +72,10 @@ def _axis(canvas: Canvas, longest: float) -> None:
 
 def _notes(canvas: Canvas, timelines: Sequence[Timeline]) -> None:
     """Say how each was measured, and name the lines that blocked a loop."""
-    notes = []
-    for how in dict.fromkeys(timeline.how for timeline in timelines if timeline.how):
-        notes.append(f"{', '.join(t.model for t in timelines if t.how == how)}: {how}.")
+    notes = [
+        f"{', '.join(t.model for t in timelines if t.how == how)}: {how}."
+        for how in dict.fromkeys(timeline.how for timeline in timelines if timeline.how)
+    ]
     if any(timeline.is_sampled for timeline in timelines):
         notes.append(f"≈ {AMOUNTS}.")
     notes += [f"{t.model}: {blocked}" for t in timelines for blocked in t.blocked]

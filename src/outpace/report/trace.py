@@ -114,11 +114,11 @@ def _counters(timeline: Timeline, first: int) -> Iterator[dict[str, Any]]:
     ):
         before = None
         for n, value in enumerate([*line, 0.0]):
-            value = round(value, 3)
-            if value != before:
+            shown = round(value, 3)
+            if shown != before:
                 at = _micro(timeline.span_s * n / COUNTS)
-                yield {"ph": "C", "name": name, "pid": first, "ts": at, "args": {name: value}}
-            before = value
+                yield {"ph": "C", "name": name, "pid": first, "ts": at, "args": {name: shown}}
+            before = shown
 
 
 def _micro(value: float) -> float:

@@ -1,6 +1,6 @@
 // Lanes, strips and distributions, drawn with uPlot.
 
-const GUTTER = 122, RIGHT = 46, ROW = 15, GAP = 2; // CSS pixels
+const GUTTER = 122, RIGHT = 72, ROW = 15, GAP = 2; // CSS pixels
 
 function seconds(value) {
   if (value >= 99.95) return `${value.toFixed(0)} s`;
@@ -143,7 +143,7 @@ function stripsPlot(t, home) {
       { ...axis, size: GUTTER, splits: () => [0, t.cores],
         values: () => ["0", `${t.cores} cores busy`], stroke: () => colours.busy },
       { ...axis, side: 1, scale: "flight", size: RIGHT, splits: () => [0, t.in_flight],
-        values: () => ["0", `${t.in_flight}`], stroke: () => colours.flight },
+        values: () => ["0", `${t.in_flight} in flight`], stroke: () => colours.flight },
     ],
     series: [
       {},
@@ -188,7 +188,8 @@ function distribution(t, home, least, most) {
     cursor: { show: false },
     scales: { x: { time: false, distr: 3, range: () => [least, most] }, y: { range: [0, Math.max(...d.counts) * 1.08] } },
     axes: [
-      { ...axis, size: 22, splits: () => roundTimes(least, most), values: (_, splits) => splits.map((v) => (v === null ? "" : seconds(v))) },
+      { ...axis, size: 22, splits: () => roundTimes(least, most),
+        filter: (_, splits) => splits, values: (_, splits) => splits.map((v) => (v === null ? "" : seconds(v))) },
       { ...axis, size: 40, values: (_, splits) => splits.map((v) => (Number.isInteger(v) ? `${v}` : "")) },
     ],
     series: [{}, { stroke: () => colours.flight, fill: () => `${colours.flight}55`, width: 1,

@@ -66,7 +66,7 @@ function amounts(t, columns, began, ended) {
 // Cores busy and items in flight in each of `columns` slices between two times.
 function strips(t, columns, began, ended) {
   const scale = columns / (ended - began);
-  const busy = new Float64Array(columns), flight = new Float64Array(columns);
+  const flight = new Float64Array(columns), threads = new Map(); // the slots of a loop are one thread
   t.lanes.forEach((lane, number) => {
     const inside = (found, source, start, add) => {
       for (let k = firstReaching(found.latest, began); k < found.rows.length; k++) {
@@ -76,14 +76,18 @@ function strips(t, columns, began, ended) {
       }
     };
     if (lane.kind !== "loop") {
+      const thread = `${lane.worker} ${lane.kind === "slot" ? "loop" : lane.number}`;
+      if (!threads.has(thread)) threads.set(thread, new Float64Array(columns));
       inside(t.laneIntervals[number], t.intervals, "began", (n, a, b) => {
-        if (states[t.intervals.state[n]].on_cpu) spread(busy, a, b, t.intervals.share[n]);
+        if (states[t.intervals.state[n]].on_cpu) spread(threads.get(thread), a, b, t.intervals.share[n]);
       });
     }
     inside(t.laneItems[number], t.items, "started", (n, a, b) => {
       if (b > a) spread(flight, a, b, t.items.wall_s[n] / (t.items.ended[n] - t.items.started[n]));
     });
   });
+  const busy = new Float64Array(columns);
+  for (const line of threads.values()) line.forEach((share, n) => { busy[n] += Math.min(1, share); });
   return { busy, flight };
 }
 

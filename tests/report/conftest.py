@@ -1,7 +1,8 @@
-"""A headless Chromium for tests, driven over WebDriver by a client of this one file.
+"""What tests of pictures get: timelines with something of everything in them, and a browser.
 
-What the page writes to the console, what it asks the network for and what it throws are read from the
-driver's logs. Used as a context manager; after it no process and no file is left.
+The browser is a headless Chromium, driven over WebDriver by the small client below. What a page writes
+to the console, throws, or asks the network for is read from the driver's logs. After a test no process
+and no file of it is left.
 """
 
 from __future__ import annotations
@@ -17,9 +18,21 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import pytest
+
+from outpace.racing.result import Entrant, Race, Recommendation
+from outpace.racing.stats import Spread
+from outpace.record import states
+from outpace.record.timeline import Blocked, Lane, Timeline
+from outpace.report.save import PICTURES
+
+EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>'  # the name of an item
+
+SHORT = tempfile.gettempdir()  # before tests get one of their own: a socket's path is short
 PATIENCE = 20.0  # seconds for the driver to listen
 QUIET = (  # no background requests: there is no network, and none of them are the page's
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -28,11 +41,90 @@ QUIET = (  # no background requests: there is no network, and none of them are t
 )  # fmt: skip
 
 
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with Browser() as made:
+        yield made
+
+
+@pytest.fixture
+def threads() -> Timeline:
+    """Return two threads on the GIL for a second, as a sampler sees them."""
+    timeline = Timeline("threads", 100.0, 101.0, 2, 2, [Lane("thread", 0, n) for n in range(2)])
+    for n in range(20):
+        for lane in (0, 1):
+            runs = n % 2 == lane
+            since, until = 100 + n / 20, 100 + (n + 1) / 20
+            add = timeline.intervals.add
+            add(lane, states.RUNNING if runs else states.GIL, since, until, 0.75, sampled=True)
+            add(lane, states.READY, since, until, 0.25, sampled=True)
+    for n in range(4):
+        started = 100 + n // 2 / 2
+        timeline.items.add(n, n % 2, started, started + 0.5, cpu_s=0.19, label=f"number {n}")
+    timeline.how = "every millisecond, from outside"
+    timeline.writer = PICTURES
+    return timeline
+
+
+@pytest.fixture
+def asyncio() -> Timeline:
+    """Return forty slots and their loop for 50 ms; item 7 has a name that no page may believe."""
+    lanes = [*(Lane("slot", 0, n) for n in range(40)), Lane("loop")]
+    timeline = Timeline("asyncio", 0.0, 0.05, 2, 40, lanes)
+    add = timeline.intervals.add
+    for n in range(40):
+        begins, ends = n / 2000, n / 2000 + 0.0005
+        for lane in (n, 40):
+            add(lane, states.RUNNING, begins, ends)
+        add(n, states.NETWORK, ends, 0.04)
+        add(n, states.BLOCKED if n == 3 else states.SLEEP, 0.04, 0.05)
+        label = EVIL if n == 7 else f"page {n}"
+        kind = "failed" if n == 5 else "done"
+        timeline.items.add(n, n, begins, 0.05, cpu_s=0.0005, label=label, kind=kind)
+    add(40, states.BLOCKED, 0.04, 0.05)
+    timeline.blocked.append(
+        Blocked("app.py", 7, f"time.sleep({EVIL})", EVIL, 0.01, 1, "waiting", "await asyncio.sleep")
+    )
+    timeline.how = "each step of every coroutine, by the loop itself"
+    timeline.writer = PICTURES
+    return timeline
+
+
+@pytest.fixture
+def race(threads: Timeline, asyncio: Timeline) -> Race:
+    """Return a race of the two, and of one that could not run."""
+    entrants = [
+        Entrant("threads", "f", startup_s=0.1, makespan_s=Spread(1.0, 0.9, 1.1, 3), results="same"),
+        Entrant("asyncio", EVIL, startup_s=0.0, makespan_s=Spread(0.05, 0.04, 0.06, 3)),
+        Entrant("dask", "f", "not-eligible", f"it is not installed {EVIL}"),
+    ]
+    entrants[0].timeline, entrants[1].timeline = threads, asyncio
+    return Race(
+        {"cpus": 2, "python": "3.11", "gil": True, "platform": EVIL},
+        {"name": EVIL, "items": 40, "item_wall_s": 0.02, "item_cpu_s": 0.01, "waits": 0.5},
+        entrants,
+        Recommendation("asyncio", ("it is fast", EVIL)),
+        ["a note", EVIL],
+        writer=PICTURES,
+    )
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Callable[[Any], Path]:
+    """Return what saves something as a page."""
+
+    def saved(what: Any) -> Path:
+        what.save(tmp_path / "page.html")
+        return tmp_path / "page.html"
+
+    return saved
+
+
 class Browser:
     """Be one window."""
 
     def __init__(self, width: int = 1200, height: int = 900) -> None:
-        self.folder = tempfile.mkdtemp(prefix="outpace-chromium-")
+        self.folder = tempfile.mkdtemp(prefix="outpace-", dir=SHORT)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -51,7 +143,7 @@ class Browser:
             self.close()
             raise
 
-    def __enter__(self) -> Browser:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,10 +160,16 @@ class Browser:
             time.sleep(0.02)
 
     def _start(self, width: int, height: int) -> str:
-        program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+        program = next(
+            filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+        )
         options = {
             "binary": program,
-            "args": [*QUIET, f"--window-size={width},{height}", f"--user-data-dir={self.folder}/data"],
+            "args": [
+                *QUIET,
+                f"--window-size={width},{height}",
+                f"--user-data-dir={self.folder}/data",
+            ],
         }
         wanted = {
             "goog:chromeOptions": options,
@@ -93,7 +191,10 @@ class Browser:
         return answer
 
     def open(self, path: Path) -> None:
+        """Open a page and wait until its script has run."""
+        self.requests()  # what was there before is not this page's
         self._ask("POST", f"{self.session}/url", {"url": path.absolute().as_uri()})
+        self.wait_for("return document.documentElement.dataset.ready", "the page")
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run JavaScript in the page; return what it returns."""
@@ -144,7 +245,13 @@ class Browser:
         more: dict[str, Any] = {"captureBeyondViewport": whole}
         if whole:
             size = self.devtools("Page.getLayoutMetrics")["cssContentSize"]
-            more["clip"] = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+            more["clip"] = {
+                "x": 0,
+                "y": 0,
+                "width": size["width"],
+                "height": size["height"],
+                "scale": 1,
+            }
         path.write_bytes(base64.b64decode(self.devtools("Page.captureScreenshot", **more)["data"]))
 
     def close(self) -> None:
