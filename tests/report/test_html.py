@@ -54,6 +54,14 @@ def test_names_are_escaped_in_markup_and_in_the_data(race):
     assert EVIL in json.loads(data)["timelines"][1]["items"]["label"]
 
 
+def test_a_page_of_columns_that_are_all_alike_has_them_once(threads):
+    alike = page_of([threads])
+    threads.items.attempt[0] = 2
+
+    assert '"attempt":1,' in alike
+    assert '"attempt":[2,1,1,1],' in page_of([threads])
+
+
 def test_the_policy_names_every_script_and_style_and_allows_nothing_else(threads):
     text = page_of([threads])
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)[1]

@@ -72,11 +72,7 @@ def _panel(
     """Draw one timeline: what it is, its rows, and the strips below; a small one twice, side by side."""
     columns = max(1, round(plot * timeline.span_s / longest)) if longest > 0 else 1
     drawn = rows(timeline, ROWS)
-    several = len({row.worker for row in drawn}) > 1
-    names = [
-        f"{row.worker}: {row.name}" if several and "process" not in row.name else row.name
-        for row in drawn
-    ]
+    names = [row.name for row in drawn]
     head = f"{timeline.model}, {at_once(timeline)}: {seconds(timeline.span_s)}"
     body = _body(timeline, drawn, columns, used, colour=colour)
     room = plot - columns - len(BESIDE) - 2

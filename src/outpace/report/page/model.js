@@ -3,6 +3,14 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const { states, timelines } = data;
+for (const { items, intervals } of timelines) {
+  for (const columns of [items, intervals]) { // a column that is all alike stands there once
+    const { rows } = columns;
+    for (const [name, column] of Object.entries(columns)) {
+      if (!Array.isArray(column)) columns[name] = new Array(rows).fill(column);
+    }
+  }
+}
 const IDLE = states.length - 1;
 const full = [0, Math.max(1e-9, ...timelines.map((t) => t.span_s))];
 let range = full.slice();
