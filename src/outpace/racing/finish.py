@@ -22,6 +22,22 @@ from outpace.record.timeline import Timeline, Writer
 from outpace.registry import opening
 
 
+def carried(
+    course: Course, name: str | None, show: Callable[[Race], str], writer: Writer | None
+) -> Race:
+    """Run a race and finish it.
+
+    An interrupt goes on as one, and has as its `race` what there was by then, if there was anything.
+    """
+    try:
+        course.run()
+    except KeyboardInterrupt as interrupt:
+        if course.break_off():
+            interrupt.race = finish(course, name, show, writer)  # type: ignore[attr-defined]
+        raise
+    return finish(course, name, show, writer)
+
+
 def finish(
     course: Course,
     name: str | None = None,
@@ -62,6 +78,8 @@ def finish(
         show=show,
         writer=writer,
     )
+    if course.broken_off:
+        race.notes.append("the race was interrupted: this is what there was by then")
     race.notes.append(str(controls))
     if (doubts := controls.doubts(usable_cpus())) is not None:
         race.notes.append(doubts)

@@ -167,11 +167,12 @@ function stripData(t, width) {
   return [times, closed(busy), closed(flight)];
 }
 
-// 1, 2 and 5 times the powers of ten between two times; without 2 and 5 where they would crowd.
+// Round times between two: powers of ten, and as many between them as do not crowd.
 function roundTimes(least, most) {
-  const found = [], crowded = Math.log10(most / least) > 1.6;
+  const found = [], decades = Math.log10(most / least);
+  const factors = decades > 1.6 ? [1] : decades > 0.7 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 7];
   for (let power = Math.floor(Math.log10(least)); power <= Math.log10(most); power++) {
-    for (const factor of crowded ? [1] : [1, 2, 5]) {
+    for (const factor of factors) {
       const time = factor * 10 ** power;
       if (time >= least && time <= most) found.push(time);
     }
@@ -184,7 +185,7 @@ function distribution(t, home, least, most) {
   const axis = { font: "10px system-ui, sans-serif", stroke: () => colours.muted, gap: 3,
     grid: { stroke: () => colours.line, width: 0.5 }, ticks: { show: false } };
   return new uPlot({
-    width: home.clientWidth, height: 130, legend: { show: false }, padding: [8, 12, 0, 0],
+    width: home.clientWidth, height: 130, legend: { show: false }, padding: [8, 26, 0, 0],
     cursor: { show: false },
     scales: { x: { time: false, distr: 3, range: () => [least, most] }, y: { range: [0, Math.max(...d.counts) * 1.08] } },
     axes: [
