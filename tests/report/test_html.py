@@ -164,6 +164,28 @@ def test_wheel_drag_keys_and_buttons_move_through_time(race, page, browser):
 
 
 @in_browser
+def test_each_timeline_can_have_an_axis_of_its_own(race, page, browser):
+    browser.open(page(race))
+    x, y, width, _ = browser.run(OVER, 1)
+    browser.mouse("mouseMoved", x + width / 2, y + 5)
+    assert tip(browser) == ""  # the timeline of 50 ms ends before
+
+    browser.run("document.getElementById('do-own').click()")
+    frames(browser)
+    x, y, width, _ = browser.run(OVER, 1)
+    browser.mouse("mouseMoved", x + width / 2, y + 5)
+    assert "event loop, at 25" in tip(browser)
+
+    browser.mouse("mouseWheel", x + width / 2, y + 5, deltaX=0, deltaY=-200)
+    browser.wait_for("return window.outpace.range()[1] < 1", "the zoom")
+    frames(browser)
+    began, ended = span(browser)
+    assert (began + ended) / 2 == pytest.approx(0.5, abs=0.01)
+    browser.mouse("mouseMoved", x + width / 2 + 1, y + 5)
+    assert "event loop, at 25" in tip(browser)
+
+
+@in_browser
 def test_the_page_shows_the_sums_that_python_makes(race, page, browser):
     browser.open(page(race))
     for n, model in enumerate(("threads", "asyncio")):

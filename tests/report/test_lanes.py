@@ -51,7 +51,7 @@ def test_the_length_of_a_row_is_the_makespan(threads, asyncio):
 def test_a_short_one_is_drawn_enlarged_beside_itself(threads, asyncio):
     text = lanes_text([threads, asyncio], 110)
 
-    assert re.search(r"asyncio, 40 at once: 50 ms \(right: .\d+\)", text)
+    assert re.search(r"asyncio, 40 at once: 50 ms \(right: .[\d.]+\)", text)
     line = next(line for line in text.splitlines() if "event loop" in line)
     assert line.count("│") == 4
 

@@ -89,6 +89,7 @@ BUTTONS = (
     ("left", "&#9666;", "earlier"),
     ("right", "&#9656;", "later"),
     ("all", "all", "show all"),
+    ("own", "own axes", "give each timeline an axis of its own"),
 )
 NOTHING = '<p class="muted">There is no timeline to show.</p>'
 

@@ -25,7 +25,7 @@ PLAIN = str.maketrans(
 ROWS = 12
 SMALL = 0.2  # of the width: a timeline that takes less is drawn enlarged beside itself
 BESIDE = "  "
-NAMES = 15  # characters for the names of rows
+NAMES = 17  # characters for the names of rows
 COLOURS = {
     states.RUNNING: "32",
     states.READY: "36",
@@ -77,7 +77,7 @@ def _panel(
     body = _body(timeline, drawn, columns, used, colour=colour)
     room = plot - columns - len(BESIDE) - 2
     if columns < SMALL * plot and room > columns:
-        head += f" (right: {TIMES}{room / columns:.2g})"
+        head += f" (right: {TIMES}{room * longest / plot / timeline.span_s:.3g})"
         enlarged = _body(timeline, drawn, room, used, colour=colour)
         body = [small + BESIDE + large for small, large in zip(body, enlarged, strict=True)]
     tops = [*[""] * len(drawn), f" of {timeline.cores}", f" of {timeline.in_flight}"]
