@@ -63,7 +63,7 @@ def main() -> None:
 
 def silent_ns() -> float:
     """Return the nanoseconds of telling a progress something that it does not show."""
-    counts = SimpleNamespace(settled=1, failed=0, lost=0)
+    counts = SimpleNamespace(settled=1, failed=0, timed_out=0, lost=0)
     progress = Progress(lambda _: None)
     progress.started(None, now=0.0)
     before = time.perf_counter()
@@ -74,7 +74,7 @@ def silent_ns() -> float:
 
 def drawing_s() -> float:
     """Return the CPU seconds of one drawing on a terminal."""
-    counts = SimpleNamespace(settled=0, failed=0, lost=0)
+    counts = SimpleNamespace(settled=0, failed=0, timed_out=0, lost=0)
     progress = Progress(Screen(io.StringIO()), on=lambda: [(n, n, 0.0) for n in range(8)])
     progress.started(1_000_000, now=0.0)
     before = time.process_time()

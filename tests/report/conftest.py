@@ -37,7 +37,8 @@ PATIENCE = 20.0  # seconds for the driver to listen
 QUIET = (  # no background requests: there is no network, and none of them are the page's
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--hide-scrollbars", "--force-device-scale-factor=1",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--disable-dev-shm-usage", "--hide-scrollbars", "--force-device-scale-factor=1",
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from outpace.report.progress import MOST_WORKERS, Lines, Progress, Screen, Snaps
 class Counts:
     settled: int = 0
     failed: int = 0
+    timed_out: int = 0
     lost: int = 0
 
 
@@ -67,7 +68,7 @@ def test_what_failed_and_what_was_lost_are_told_together():
     shown: list[Snapshot] = []
     progress = Progress(shown.append)
     progress.started(10, now=0.0)
-    progress.settled(Counts(5, failed=1, lost=2), 3, 1.0)
+    progress.settled(Counts(5, failed=1, timed_out=1, lost=1), 3, 1.0)
 
     assert str(shown[0]) == "5/10 (50%)  5 items/s  3 failed  3 in flight  1 s left"
 

@@ -35,6 +35,7 @@ class Counts(Protocol):
 
     settled: int
     failed: int
+    timed_out: int
     lost: int
 
 
@@ -42,7 +43,7 @@ class Counts(Protocol):
 class Snapshot:
     """Be how far a job is at one moment; what a callable given as `progress=` is called with.
 
-    `total` and `left_s` are None when nobody knows. `items_per_s` is that of the last seconds. `on` says
+    `failed` counts every item that gave no value. `total` and `left_s` are None when nobody knows. `items_per_s` is that of the last seconds. `on` says
     what each worker is on: its number, the index of its item, and for how many seconds.
     """
 
@@ -111,7 +112,7 @@ class Progress:
         """Show the end."""
         now = clock() if now is None else now
         elapsed = max(now - self._began, 1e-9)
-        bad = counts.failed + counts.lost
+        bad = _bad(counts)
         speed = counts.settled / elapsed
         last = Snapshot(self._total, counts.settled, bad, 0, elapsed, speed, 0.0, finished=True)
         self._show(last)
@@ -127,13 +128,18 @@ class Progress:
         return Snapshot(
             total=self._total,
             settled=counts.settled,
-            failed=counts.failed + counts.lost,
+            failed=_bad(counts),
             in_flight=in_flight,
             elapsed_s=now - self._began,
             items_per_s=speed,
             left_s=left,
             on=tuple((w, index, now - at) for w, index, at in self.on() if index is not None),
         )
+
+
+def _bad(counts: Counts) -> int:
+    """Count the items that gave no value."""
+    return counts.failed + counts.timed_out + counts.lost
 
 
 def make_progress(wanted: Any, stream: TextIO | None = None) -> Progress | None:
