@@ -43,8 +43,9 @@ class Counts(Protocol):
 class Snapshot:
     """Be how far a job is at one moment; what a callable given as `progress=` is called with.
 
-    `failed` counts every item that gave no value. `total` and `left_s` are None when nobody knows. `items_per_s` is that of the last seconds. `on` says
-    what each worker is on: its number, the index of its item, and for how many seconds.
+    `failed` counts every item that gave no value. `total` and `left_s` are None when nobody knows.
+    `items_per_s` is that of the last seconds. `on` says what each worker is on: its number, the index of
+    its item, and for how many seconds.
     """
 
     total: int | None
