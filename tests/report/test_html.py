@@ -230,6 +230,29 @@ def test_the_lanes_have_the_colours_of_their_states(race, page, browser):
 
 
 @in_browser
+def test_odd_timelines_open_quietly_too(browser, tmp_path):
+    nothing = Timeline("nothing", 5.0, 5.0, 1, 1)
+    idle = Timeline("idle", 0.0, 1.0, 1, 1, [Lane("main")])
+    moment = Timeline("moment", 0.0, 1e-6, 1, 1, [Lane("main")])
+    moment.items.add(0, 0, 0.0, 1e-6, label="\ud800")
+    moment.intervals.add(0, states.RUNNING, 0.0, 1e-6)
+    alike = Timeline("alike", 0.0, 3.0, 1, 1, [Lane("process", n) for n in range(70)])
+    for n in range(70):
+        alike.items.add(n, n, 1.0, 2.0)
+    path = tmp_path / "page.html"
+    for timelines in ([nothing], [idle], [moment], [nothing, idle, moment, alike]):
+        path.write_bytes(page_of(timelines).encode("utf-8", "backslashreplace"))
+        browser.open(path)
+        for name in ("in", "out", "own", "all", "left", "right"):
+            browser.run(f"document.getElementById('do-{name}').click()")
+            frames(browser)
+        for n in range(len(timelines)):
+            x, y, width, _ = browser.run(OVER, n)
+            browser.mouse("mouseMoved", x + width / 2, y + 5)
+    assert browser.complaints() == []
+
+
+@in_browser
 @pytest.mark.timeout(120)
 def test_ten_thousand_items_stay_smooth(page, browser, tmp_path):
     timeline = Timeline("m", 0.0, 32.0, 2, 32, [Lane("thread", 0, n) for n in range(32)])

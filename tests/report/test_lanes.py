@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -78,6 +79,15 @@ def test_work_that_fills_a_part_of_its_item_shows_as_height():
 
     assert set(row(text, "main thread")) == {"▂"}
     assert "75% waiting, 25% on CPU" in text
+
+
+def test_lines_that_blocked_the_loop_are_named_and_cannot_steer_the_terminal(asyncio):
+    asyncio.blocked[0] = replace(asyncio.blocked[0], label="\x1b]0;owned\x07 \u202e")
+
+    text = lanes_text([asyncio])
+
+    assert "  ! app.py:7 `time.sleep(" in text
+    assert "in ?]0;owned? ?: await asyncio.sleep" in text
 
 
 def test_nothing_to_show_is_said_so():

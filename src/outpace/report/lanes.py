@@ -15,7 +15,7 @@ from outpace.record import derive, states
 from outpace.record.fold import Row, rows
 from outpace.record.grid import amounts
 from outpace.record.timeline import Timeline
-from outpace.report.words import at_once, share_words
+from outpace.report.words import at_once, printable, share_words
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 BARS = " ▁▂▃▄▅▆▇█"
@@ -85,7 +85,8 @@ def _panel(
         f"{name[:NAMES]:>{NAMES}} {line}{top}"
         for name, line, top in zip([*names, "cores busy", "in flight"], body, tops, strict=True)
     ]
-    return [f"{head}  [{share_words(timeline)}]", *lines]
+    blocked = [printable(f"  ! {place}") for place in timeline.blocked]
+    return [f"{head}  [{share_words(timeline)}]", *lines, *blocked]
 
 
 def _body(
