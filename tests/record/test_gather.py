@@ -6,7 +6,8 @@ import pytest
 
 from outpace.flow.data import Failure, Report, Settled
 from outpace.record import derive, gather, states
-from outpace.record.gather import Gathering, labelled
+from outpace.record.format import as_json
+from outpace.record.gather import Gathering, labelled, slim
 
 
 def settled(first, times, *, worker=0, lane=0, cpu_s=0.0, failures=None) -> Settled:
@@ -87,14 +88,14 @@ def test_more_items_than_anyone_can_see_share_rows(monkeypatch):
         settled(96, [(0, 0.1)], worker=1),
     ]
 
-    timeline = timeline_of(*reports, label="item {}".format)
+    timeline = timeline_of(*reports, label=lambda s, p: f"item {s.report.indexes[p]}")
 
     items = timeline.items
-    assert len(items) <= 20
+    assert len(items) <= 10
     assert sum(items.count) == 97
     assert sum(items.wall_s) == pytest.approx(95 * 0.05 + 0.2)
     assert sum(items.cpu_s) == pytest.approx(0.95)
-    assert items.label[0] == "item 0 … item 7"
+    assert items.label[0] == "item 0 … item 15"
     assert items.count[-1] == 1
     assert set(items.kind) == {0, 1}
     assert derive.total(timeline)[states.RUNNING] == pytest.approx(0.95)
@@ -113,6 +114,18 @@ def test_a_long_run_takes_no_more_than_a_short_one(monkeypatch):
     assert sum(timeline.items.count) == 1000
     assert sum(timeline.items.wall_s) == 1000
     assert derive.in_flight(timeline, 4) == pytest.approx([1, 1, 1, 1])
+
+
+def test_what_is_kept_for_later_makes_the_same_timeline_and_keeps_no_value():
+    report = settled(3, [(0, 1), (1, 2)], cpu_s=1.0, failures={1: Failure(ValueError(), "failed")})
+    kept = slim(report)
+
+    assert kept.items == ()
+    assert not isinstance(kept.report.values, list)
+    name = str
+    assert as_json(timeline_of(kept, label=lambda s, p: name(s.report.indexes[p]))) == as_json(
+        timeline_of(report, label=lambda s, p: name(s.report.indexes[p]))
+    )
 
 
 def test_a_label_is_short_whatever_the_item_is():

@@ -9,6 +9,7 @@ Tested by `tests/record/test_gather.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from outpace.flow.data import Kind, Settled
@@ -16,6 +17,7 @@ from outpace.flow.show import shown
 from outpace.record.fold import partition
 from outpace.record.timeline import KINDS, Items, Lane, LaneKind, Timeline
 
+Label = Callable[[Settled, int], str]
 MOST = 10_000  # rows of items; a screen has fewer columns by far, and a page with them stays smooth
 LABEL = 60  # characters of an item's name
 BETWEEN = " … "
@@ -30,11 +32,23 @@ def labelled(item: object) -> str:
     return item if len(item) <= LABEL else item[: LABEL - 1] + "…"
 
 
+def of_item(settled: Settled, position: int) -> str:
+    """Name the item at a position of what has settled."""
+    return labelled(settled.items[position])
+
+
+def slim(settled: Settled) -> Settled:
+    """Return it without its items and values, to be kept until there is time: they may be large."""
+    report = settled.report
+    values: Any = range(len(report))  # a report is as long as these
+    return Settled(replace(report, values=values), (), settled.queued, settled.attempts)
+
+
 class Gathering:
     """Be the columns of a run so far, by worker and lane."""
 
-    def __init__(self, label: Callable[[Any], str] = labelled) -> None:
-        """Begin with nothing; `label` names an item."""
+    def __init__(self, label: Label = of_item) -> None:
+        """Begin with nothing; `label` names the item at a position of what has settled."""
         self._label = label
         self._places: dict[tuple[int, int], Items] = {}
         self._group = 1  # items a row
@@ -49,7 +63,14 @@ class Gathering:
         rows = self._places.setdefault((report.worker, report.lane), Items())
         for at in range(0, len(positions), self._group):
             _add(rows, settled, positions[at : at + self._group], self._label)
-        while len(self) > 2 * MOST:
+        if len(self) > 2 * MOST:
+            self._thin()
+
+    def _thin(self) -> None:
+        """Join rows until there are no more than `MOST`; unless every lane has but one."""
+        before = len(self) + 1
+        while MOST < len(self) < before:
+            before = len(self)
             self._group *= 2
             self._places = {place: _halved(rows) for place, rows in self._places.items()}
 
@@ -63,6 +84,7 @@ class Gathering:
         startup_s: float = 0.0,
     ) -> Timeline:
         """Make the timeline. Items that overlap in what a report calls one lane get slots."""
+        self._thin()
         items = Items()
         lanes: list[Lane] = []
         kind = lane_kind(model)
@@ -84,12 +106,12 @@ def lane_kind(model: str) -> LaneKind:
     return KIND_OF_DRIVER.get(driver, "lane") if host else "process"
 
 
-def _add(rows: Items, settled: Settled, part: Sequence[int], label: Callable[[Any], str]) -> None:
+def _add(rows: Items, settled: Settled, part: Sequence[int], label: Label) -> None:
     """Append one row for the items at some positions of a report."""
     report, first, last = settled.report, part[0], part[-1]
     bad = [report.failures[p].kind for p in part if p in report.failures] if report.failures else []
     kind: Kind = bad[0] if bad else "done"
-    name = label(settled.items[first])
+    name = label(settled, first)
     rows.add(
         report.indexes[first],
         0,
@@ -102,7 +124,7 @@ def _add(rows: Items, settled: Settled, part: Sequence[int], label: Callable[[An
         kind=kind,
         count=len(part),
         wall_s=sum(report.ended[p] - report.started[p] for p in part),
-        label=name if len(part) == 1 else name + BETWEEN + label(settled.items[last]),
+        label=name if len(part) == 1 else name + BETWEEN + label(settled, last),
     )
 
 
