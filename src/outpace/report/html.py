@@ -20,6 +20,7 @@ from outpace.flow.show import seconds
 from outpace.record import derive, states
 from outpace.record.fold import rows
 from outpace.record.format import DIGITS, as_json
+from outpace.record.grid import in_order
 from outpace.record.timeline import Timeline
 from outpace.report.palette import DARK, LIGHT, Palette, Theme
 from outpace.report.words import at_once, share_words
@@ -173,6 +174,7 @@ def _lanes(timelines: Sequence[Timeline]) -> str:
             f'<p class="muted">{HELP}</p>',
             f'<div class="tools">{buttons}<span id="seen" class="muted"></span></div>',
             f'<ul class="legend">{legend}</ul>',
+            _where(timelines) if len(timelines) > 1 else "",
             *(
                 f'<p class="how muted">Measured {escape(how)}.</p>'
                 for how in ways
@@ -182,6 +184,27 @@ def _lanes(timelines: Sequence[Timeline]) -> str:
             "</section>",
         ]
     )
+
+
+def _where(timelines: Sequence[Timeline]) -> str:
+    """Draw where the lane time of each went, side by side: all bars are as long."""
+    rows = []
+    for timeline in timelines:
+        at, parts = 0.0, []
+        shares = derive.shares(timeline)
+        for state in in_order(range(len(shares))):
+            if shares[state] > 0:
+                size = 100 * shares[state]
+                words = escape(f"{states.STATES[state].words}: {shares[state]:.1%}")
+                box = f'x="{at:.4g}" width="{size:.4g}" height="10"'
+                parts.append(f'<rect class="f{state}" {box}><title>{words}</title></rect>')
+                at += size
+        rows.append(
+            f"<tr><td>{escape(timeline.model)}</td><td>"
+            f'<svg viewBox="0 0 100 10" preserveAspectRatio="none">{"".join(parts)}</svg></td></tr>'
+        )
+    head = '<tr><th>where the time of all lanes went</th><th class="left"></th></tr>'
+    return f'<table class="where"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
 
 
 def _article(n: int, timeline: Timeline, how_differs: bool) -> str:  # noqa: FBT001 - internal
