@@ -137,7 +137,7 @@ def test_pointing_at_an_item_tells_what_it_did(race, page, browser):
     browser.mouse("mouseMoved", x + width * 0.51, y + 5)
     words = tip(browser)
 
-    assert "threads, thread 0, at 51" in words
+    assert "threads, ≈ thread 0, at 51" in words
     assert "number 2" in words
     assert "took 500 ms, CPU 190 ms" in words
     assert "on CPU: 37.5 ms of 50 ms (amount only)" in words

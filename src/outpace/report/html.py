@@ -23,7 +23,7 @@ from outpace.record.format import DIGITS, as_json
 from outpace.record.grid import in_order
 from outpace.record.timeline import Timeline
 from outpace.report.palette import DARK, LIGHT, Palette, Theme
-from outpace.report.words import at_once, share_words
+from outpace.report.words import at_once, marked, share_words
 
 FINE = 6  # digits of a time that a page keeps: the zoom goes to a millionth
 ROUNDED = ("started", "ended", "wall_s", "cpu_s", "began", "share")
@@ -139,7 +139,7 @@ def _timeline(timeline: Timeline) -> dict[str, Any]:
         content[name] = _packed(content[name], digits)
     return {
         **content,
-        "rows": [{"name": row.name, "lanes": row.lanes} for row in rows(timeline, ROWS)],
+        "rows": [{"name": marked(row), "lanes": row.lanes} for row in rows(timeline, ROWS)],
         "durations": spread and {"edges": spread.edges, "counts": spread.counts},
     }
 
