@@ -1,6 +1,6 @@
 """Run the same work under any concurrency model, race the models, and use the best one."""
 
-from outpace.api import amap, arun, map, race, run  # noqa: A004 - the public name
+from outpace.api import amap, arun, fetch, map, race, run  # noqa: A004 - the public name
 from outpace.errors import OutpaceError
 from outpace.flow.data import Cancelled, Done, Failed, Lost, Outcome, Summary, TimedOut
 from outpace.flow.run import Run
@@ -18,6 +18,7 @@ __all__ = [
     "TimedOut",
     "amap",
     "arun",
+    "fetch",
     "map",
     "models",
     "race",

@@ -104,10 +104,11 @@ def models() -> list[Listed]:
 
 
 def all_models() -> list[Model]:
-    """Return every model there is, the simple ones first."""
-    found = [Model(driver.name, driver) for driver in _found(drivers, "driver")]
+    """Return every model of functions there is, the simple ones first."""
+    usable = [driver for driver in _found(drivers, "driver") if _takes_functions(driver)]
+    found = [Model(driver.name, driver) for driver in usable]
     for host in _found(hosts, "host"):
-        for driver in _found(drivers, "driver"):
+        for driver in usable:
             name = host.name if driver.name == "serial" else f"{host.name}+{driver.name}"
             found.append(Model(name, driver, host))
     return found
@@ -118,25 +119,39 @@ def names() -> list[str]:
     return [model.name for model in all_models()]
 
 
-def find(name: str) -> Model:
-    """Return the model of this name; raise `UnknownModelError` when there is none."""
+def find(name: str, *, for_requests: bool = False) -> Model:
+    """Return the model of this name; raise `UnknownModelError` when there is none.
+
+    A driver that carries out requests of its own, and no functions, is found only by who asks for it.
+    """
     if isinstance(name, str):
         host_name, plus, driver_name = name.rpartition("+")
         model = _named(host_name, driver_name) if host_name or not plus else None
-        if model is not None:
+        if model is not None and (for_requests or _takes_functions(model.driver)):
             return model
     msg = f"there is no model {name!r}; the models are auto, {', '.join(names())}"
     raise UnknownModelError(msg)
 
 
-def opening(name: str, workers: int | None = None, in_flight: int | None = None) -> Opening:
+def _takes_functions(driver: Driver) -> bool:
+    """Say whether it carries out functions, as all do that do not say otherwise."""
+    return getattr(driver, "takes_functions", True)
+
+
+def opening(
+    name: str,
+    workers: int | None = None,
+    in_flight: int | None = None,
+    *,
+    for_requests: bool = False,
+) -> Opening:
     """Settle how many workers and items at once a model gets; raise when it cannot run here.
 
     `in_flight` is an upper bound: a model that cannot use it all (serial, processes) takes less.
     """
     check_positive("workers", workers)
     check_positive("in_flight", in_flight)
-    model = find(name)
+    model = find(name, for_requests=for_requests)
     if (reason := model.unavailable()) is not None:
         msg = f"{name} cannot run here: {reason}"
         raise ModelUnavailableError(msg)
