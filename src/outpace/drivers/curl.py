@@ -108,7 +108,8 @@ class Curl:
         if not hasattr(call.fn, "transfer"):
             msg = "the curl driver carries out requests, not functions: use outpace.fetch"
             raise UsageTypeError(msg)
-        return CurlWorkers(call.fn, lanes, getattr(call, "timeout", None))
+        requests: Any = call.fn
+        return CurlWorkers(requests, lanes, getattr(call, "timeout", None))
 
 
 class CurlWorkers:

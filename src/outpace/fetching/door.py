@@ -1,4 +1,4 @@
-"""`outpace.fetch`: every setting checked, and a job put together of source, engine, sink and manifest."""
+"""`outpace.fetch`: every setting checked, and a job made of source, engine, sink and manifest."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from outpace.flow.run import Flow, Run
 from outpace.registry import opening
 
 LOOK_AHEAD = 32_768  # URLs that wait for their host's turn: how long a slow host's stretch may be
-CHUNK = 64  # URLs that travel together; a page costs so much more than they do that it hardly matters
+CHUNK = 64  # URLs that travel together; beside what a page costs it hardly matters
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -74,6 +74,11 @@ class Fetch(Run[Outcome]):
         self.tally = work.tally
         self._finishing = weakref.finalize(self._values, work.close)
 
+    @property
+    def in_flight(self) -> int:
+        """Count the URLs that are out: on their way, or waiting for their host's turn."""
+        return self._flow.dispatcher.in_flight
+
     def __next__(self) -> Outcome:
         """Return the next outcome."""
         try:
@@ -108,7 +113,7 @@ def open_fetch(
     """Check everything and return a run; what `outpace.fetch` promises."""
     check_positive("workers", workers)
     check_positive("look_ahead", look_ahead)
-    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+    if type(retries) is not int or retries < 0:
         raise UsageError(f"retries is a whole number, 0 or more, not {retries!r:.80}")
     unknown = settings.keys() - inspect.signature(make_getter).parameters.keys()
     if unknown:
@@ -172,7 +177,7 @@ def _with_retries(job: Job, retries: int) -> Job:
     if not retries or importlib.util.find_spec("outpace.flow.retry") is None:
         return job
     retry = importlib.import_module("outpace.flow.retry")
-    return replace(job, retry=retry.Retry(retries, on=TemporaryFetchError, wait=wait_for))
+    return replace(job, **{"retry": retry.Retry(retries, on=TemporaryFetchError, wait=wait_for)})  # noqa: PIE804 - until main has it
 
 
 def _work(
@@ -192,7 +197,9 @@ def _work(
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{path.parent if path else into} cannot be made: {error.strerror}") from None
+        raise UsageError(
+            f"{path.parent if path else into} cannot be made: {error.strerror}"
+        ) from None
     if path is not None:
         manifest = Manifest(path, again=keeping.again)
         undo.callback(manifest.close)
@@ -240,7 +247,9 @@ def _check_modes(keeping: Keeping, path: Path | None) -> None:
     if path is None:
         return
     if keeping.again and not path.exists():
-        raise UsageError(f"there is no manifest {path}: nothing to {asked[0].replace('_', ' ')} yet")
+        raise UsageError(
+            f"there is no manifest {path}: nothing to {asked[0].replace('_', ' ')} yet"
+        )
     if not asked and path.exists():
         raise UsageError(
             f"{path} is there from an earlier run: go on with --resume, --retry-failed or --update, "

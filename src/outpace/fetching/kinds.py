@@ -26,7 +26,7 @@ ADVICE: Final = MappingProxyType(
         "too-large": "more than --max-size, or endless header fields: raise it if that is wanted",
         "too-many-redirects": "it redirects again and again, often for want of a cookie or a login",
         "redirect": "it redirects to what is not a web page (file:, ftp: ...): nothing to be done",
-        "http": "the site says no: look at the statuses; for 429 and 503 lower --per-host or set --delay",
+        "http": "the site says no; for 429 and 503 lower --per-host or set --delay",
         "robots": "its robots.txt asks not to fetch it, and --robots obeys",
         "blocked": "a private address, and --public-only refuses those",
         "invalid-url": "not a URL of a web page: write http:// or https://, and a site",
@@ -78,6 +78,9 @@ _KINDS: Final = MappingProxyType(
     }
 )
 
+# A "receive error" that is none of the network's, by a word of libcurl's message.
+_TELLING: Final = {"chunk": "protocol", "header": "too-large"}
+
 TEMPORARY: Final = frozenset(("dns", "connect", "timeout", "reset", "incomplete", "proxy"))
 TEMPORARY_STATUS: Final = frozenset((408, 425, 429, 500, 502, 503, 504))
 
@@ -87,7 +90,6 @@ class Facts:
     """Be what is known of a transfer that failed, beside libcurl's code and words."""
 
     resolved: bool = True  # whether the name had been resolved
-    connected: bool = True
     too_large: bool = False  # we stopped it
     blocked: str | None = None  # the address that we refused to connect to
 
@@ -100,13 +102,12 @@ def explain(code: int, words: str, facts: Facts) -> tuple[str, str]:
         return "too-large", "the body is larger than --max-size allows"
     kind = _KINDS.get(code, "other")
     if kind == "timeout" and not facts.resolved:
-        return "dns", "the name was not resolved in time"
-    if kind == "timeout" and not facts.connected:
-        return "timeout", words or "no connection in time"
-    if kind == "reset" and "chunk" in words.lower():
-        return "protocol", words
-    if kind == "reset" and "header" in words.lower():
-        return "too-large", words
+        kind, words = "dns", "the name was not resolved in time"
+    if kind == "redirect" and "HTTP/0.9" in words:
+        kind = "protocol"  # the same code: not a protocol that we speak
+    if kind == "reset":
+        lower = words.lower()
+        kind = next((true for word, true in _TELLING.items() if word in lower), kind)
     return kind, words or f"libcurl error {code}"
 
 

@@ -18,7 +18,7 @@ from outpace.fetching.urls import redacted
 quoted: Any = encode_basestring_ascii
 
 
-def of_page(
+def of_page(  # noqa: PLR0917 - as many as a line has sources, and called for every page
     url: str, page: Page, where: str, attempts: int, started: float, error: FetchError | None = None
 ) -> str:
     """Write the line of a page that came; `where` is what its sink says: a path, or an offset."""
@@ -34,7 +34,9 @@ def of_page(
     )
 
 
-def of_failure(url: str, attempts: int, started: float, seconds: float, error: BaseException) -> str:
+def of_failure(
+    url: str, attempts: int, started: float, seconds: float, error: BaseException
+) -> str:
     """Write the line of a URL of which nothing came."""
     return (
         f'{{"url":{quoted(redacted(url))},"final_url":null,"status":null,"bytes":0,"sha256":null,'

@@ -1,8 +1,8 @@
 """The manifest on the disk: appended to, gone on with after a kill, and replaced in parts.
 
 A first run and its `--resume` append lines. A run that does some URLs again (`--retry-failed`,
-`--update`) writes its lines into a second file beside it; at its end, or at the beginning of the next run
-if it was killed, `merge` puts them in the place of the old ones.
+`--update`) writes its lines into a second file beside it; at its end, or at the beginning of the next
+run if it was killed, `merge` puts them in the place of the old ones.
 
 Guarantees: at every moment each URL has one line in the manifest (a line that a kill has cut short is
 no line, and is cut off); only one run at a time writes to it.
@@ -46,8 +46,7 @@ class Manifest:
         if redo.exists():
             cut_torn_line(redo)
             merge(self.path, redo)
-        with self.path.open("ab"):  # what lies beside an archive says whose it is, from the start on
-            pass
+        self.path.touch()  # what lies beside an archive says from the start whose it is
         cut_torn_line(self.path)
 
     def add(self, line: str) -> None:
@@ -165,11 +164,12 @@ def _locked(path: Path) -> Callable[[], None]:
         file.close()
 
     if fcntl is not None:
-        try:
+        ours = False
+        with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if lock.stat().st_ino != os.fstat(file.fileno()).st_ino:
-                raise OSError  # whoever had it has just removed it
-        except OSError:
+            # Whoever had it may have removed it just now.
+            ours = lock.stat().st_ino == os.fstat(file.fileno()).st_ino
+        if not ours:
             file.close()
-            raise UsageError(f"another run is writing to {path}: wait until it has ended") from None
+            raise UsageError(f"another run is writing to {path}: wait until it has ended")
     return unlock

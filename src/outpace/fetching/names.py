@@ -1,9 +1,9 @@
 """What the file of a page is called: readable, safe on every file system, and no other page's.
 
 A folder for each host, and in it the last part of the path, the page's own hash, and a suffix that
-programs know: `docs.python.org/tutorial-4x7q2mzd5k3vbn2a.html`. The hash is of the whole URL (80 bits, in
-letters that upper and lower case do not tell apart), so names are the same in every run and two URLs
-never share one, however alike they look.
+programs know: `docs.python.org/tutorial-4x7q2mzd5k3vbn2a.html`. The hash is of the whole URL (80 bits,
+in letters that upper and lower case do not tell apart), so names are the same in every run and two
+URLs never share one, however alike they look.
 
 Pure. It uses nothing that any file system forbids or takes for something else: no `..`, no reserved
 name of Windows, no trailing dot, no name above 120 bytes, only lower-case ASCII.

@@ -5,10 +5,10 @@ at the given time, if any; `ended` tells what became of it; `due` says when to a
 seconds of any clock that only goes forward.
 
 Guarantees, each with a test in tests/fetching/test_politeness.py: never more than the limit at one host;
-two starts at one host at least the delay apart; over all hosts no more than the rate, but for `CATCH_UP`; hosts
-that may be asked take turns, whatever their number of requests; a host that is slow, pausing or has
-answered 429 or 503 keeps only its own requests waiting; a host that asks to be left alone (Retry-After)
-is left alone that long.
+two starts at one host at least the delay apart; over all hosts no more than the rate, but for
+`CATCH_UP`; hosts that may be asked take turns, whatever their number of requests; a host that is slow,
+pausing or has answered 429 or 503 keeps only its own requests waiting; a host that asks to be left
+alone (Retry-After) is left alone that long.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from outpace.errors import FetchError, TemporaryFetchError
 FIRST_PAUSE = 1.0  # seconds that a host is left alone after a 429 or 503 that does not say how long
 LONGEST_PAUSE = 300.0  # seconds; a host that asks for more has its requests fail, to be tried later
 RECOVERY = 16  # good answers after which a host that was slowed down gets one more request at once
-CATCH_UP = 0.05  # seconds of a rate that may be caught up at once: timers are coarser than a high rate
+CATCH_UP = 0.05  # seconds of a rate that may be made up for at once: timers are coarse
 SLOW_DOWN = frozenset((429, 503))
 
 
@@ -210,9 +210,7 @@ class Politeness:
             return None
         return FetchError(f"the robots.txt of {host.name} asks not to fetch it", "robots")
 
-    def _learn_rules(
-        self, host: Host, status: int, page: Any, error: BaseException | None
-    ) -> None:
+    def _learn_rules(self, host: Host, status: int, page: Any, error: BaseException | None) -> None:
         """Take in a robots.txt as RFC 9309 has it: none (4xx) allows all, unreadable allows nothing."""
         assert self._read_rules is not None
         if error is None:
@@ -257,7 +255,7 @@ class Politeness:
 
     def _forget(self, host: Host, now: float) -> None:
         """Forget a host of which there is nothing to remember: there may be millions."""
-        plain = host.limit == self._per_host and host.rules is None and not host.asked_rules and not host.pauses
+        plain = host.limit == self._per_host and not host.asked_rules and not host.pauses
         if plain and not host.listed and host.resume_at <= now and host.refuse_until <= now:
             self._hosts.pop(host.name, None)
 

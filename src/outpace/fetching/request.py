@@ -178,7 +178,9 @@ def make_getter(
     if http is not None and http not in HTTP_VERSIONS:
         raise UsageError(f"http is one of {', '.join(HTTP_VERSIONS)}, not {http!r}")
     if proxy is not None and not _PROXY.fullmatch(proxy):
-        raise UsageError("proxy is a URL like http://host:port (also https, socks4, socks5, socks5h)")
+        raise UsageError(
+            "proxy is a URL like http://host:port (also https, socks4, socks5, socks5h)"
+        )
     if public_only:
         _refuse_proxies(proxy)
     pairs = headers.items() if isinstance(headers, Mapping) else ()
@@ -245,5 +247,7 @@ def allow_files(in_flight: int) -> None:
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return
     if hard != resource.RLIM_INFINITY and hard < needed:
-        raise UsageError(f"in_flight {in_flight} needs more open files than the {hard} allowed here")
+        raise UsageError(
+            f"in_flight {in_flight} needs more open files than the {hard} allowed here"
+        )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -1,4 +1,4 @@
-"""Where pages go: nowhere, into the caller's hands, or into a directory. (`warc` is a file of its own.)
+"""Where pages go: nowhere, into the caller's hands, or into a directory; `warc` is a file of its own.
 
 A directory guarantees: a file that has its name is whole, for it was written under another one; nothing
 is ever written outside; what a run left half-written is gone when the next one begins.

@@ -15,7 +15,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from outpace.errors import FetchError, UsageError
 from outpace.fetching.sitemap import LONGEST_SITEMAP, Sitemap
@@ -80,7 +80,7 @@ def _opened(path: str) -> IO[bytes]:
         if isinstance(error, FileNotFoundError):
             raise UsageError(f"there is no file {path!r}") from None
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    return Unzipped(file) if file.peek(2)[:2] == GZIP else file
+    return cast("IO[bytes]", Unzipped(file) if file.peek(2)[:2] == GZIP else file)
 
 
 class Unzipped(gzip.GzipFile):
@@ -156,7 +156,7 @@ def _remote(url: str, fetch: Fetch, depth: int = DEEPEST) -> Iterator[str]:
     except FetchError as error:
         raise UsageError(f"{url} could not be fetched: {error}") from None
     body = io.BytesIO(page.body or b"")
-    file: IO[bytes] = Unzipped(body) if body.getvalue()[:2] == GZIP else body
+    file: Any = Unzipped(body) if body.getvalue()[:2] == GZIP else body
     with file:
         start = file.read(512).lstrip()
         file.seek(0)
@@ -174,7 +174,9 @@ def _sitemap(file: IO[bytes], path: str, fetch: Fetch, depth: int) -> Iterator[s
         while piece := file.read(65_536):
             size += len(piece)
             if size > LONGEST_SITEMAP:
-                raise UsageError(f"{path} is larger than a sitemap may be ({LONGEST_SITEMAP:,} bytes)")
+                raise UsageError(
+                    f"{path} is larger than a sitemap may be ({LONGEST_SITEMAP:,} bytes)"
+                )
             sitemap.feed(piece)
             yield from _listed(sitemap, path, fetch, depth)
         sitemap.finish()

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from outpace.fetching.request import Getter
 
 SPOOL = 1_048_576  # bytes of a body that are held in memory; more goes to a file as it comes
-BUFFER = 65_536  # bytes that libcurl reads at once: 16 kB, its default, costs 3 % more for 18 kB pages
+BUFFER = (
+    65_536  # bytes that libcurl reads at once: 16 kB, its default, costs 3 % more for 18 kB pages
+)
 ROBOTS_SIZE = 524_288  # bytes of a robots.txt that are read: RFC 9309 asks for at least 500 kB
 STALL = 30  # seconds in which less than a byte a second comes: it has stalled
-PUBLIC_PORTS = frozenset((80, 443))
 
 clock = time.perf_counter
 _VERSIONS = {1: "1.0", 2: "1.1", 3: "2", 4: "2", 5: "2", 30: "3", 31: "3"}
@@ -70,7 +71,7 @@ class Transfer:
             self.curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         self._info = (pycurl.RESPONSE_CODE, pycurl.EFFECTIVE_URL, pycurl.CONTENT_TYPE)
         self._http_version, self._ip = pycurl.INFO_HTTP_VERSION, pycurl.PRIMARY_IP
-        self._resolve_time, self._connect_time = pycurl.NAMELOOKUP_TIME, pycurl.CONNECT_TIME
+        self._resolve_time = pycurl.NAMELOOKUP_TIME
         self._set_url, self._set_fields = pycurl.URL, pycurl.HTTPHEADER
         self._retry_after = pycurl.RETRY_AFTER
 
@@ -235,7 +236,6 @@ class Transfer:
         blocked, self._blocked = self._blocked, None
         facts = Facts(
             resolved=get(self._resolve_time) > 0 or page.ip is not None,
-            connected=get(self._connect_time) > 0,
             too_large=code == 23 and disk is None,
             blocked=blocked,
         )
@@ -263,7 +263,15 @@ class Transfer:
             self._blocked = host
             return pycurl.SOCKET_BAD
         self._blocked = None
-        return socket.socket(family, kind, protocol)
+        return _Lent(family, kind, protocol)
+
+
+class _Lent(socket.socket):
+    """Be a socket that pycurl duplicates and drops: closing it unasked is then no mistake."""
+
+    def __del__(self) -> None:
+        """Close it."""
+        self.close()
 
 
 EMPTY = hashlib.sha256(b"").hexdigest()

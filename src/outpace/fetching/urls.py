@@ -20,10 +20,10 @@ _CREDENTIALS = re.compile(r"(?i)\b(https?://)[^/?#\s@]*@")
 def parser() -> Callable[[str], Any]:
     """Return what parses a URL; raise `UsageError` when it is not installed."""
     try:
-        from can_ada import parse  # type: ignore[import-not-found] # noqa: PLC0415 - an extra
+        from can_ada import parse  # noqa: PLC0415 - an extra
     except ImportError:
         raise UsageError(MISSING) from None
-    return parse  # type: ignore[no-any-return]
+    return parse
 
 
 MISSING = "fetch needs can-ada: pip install 'outpace[fetch]'"

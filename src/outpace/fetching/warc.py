@@ -174,7 +174,7 @@ def _compressor(path: str) -> Callable[[], Any] | None:
     if not path.endswith(".zst"):
         return None
     try:
-        from compression import zstd  # type: ignore[import-not-found] # noqa: PLC0415 - Python 3.14
+        from compression import zstd  # noqa: PLC0415 - Python 3.14
     except ImportError:
         try:
             from backports import zstd  # noqa: PLC0415 - an extra
@@ -182,4 +182,5 @@ def _compressor(path: str) -> Callable[[], Any] | None:
             raise UsageError(
                 ".warc.zst needs backports.zstd: pip install 'outpace[fetch]'"
             ) from None
-    return lambda: zstd.ZstdCompressor()
+    made: Callable[[], Any] = zstd.ZstdCompressor
+    return made

@@ -1,6 +1,6 @@
 """One job of fetching, between the engine and the disk: URLs go in, outcomes come out and are kept.
 
-`items` is what the engine reads: each URL once, normalised. `take_in` is what it shows finished items to:
+`items` is what the engine reads: each URL once, normalised. `take_in` is what it shows finished items:
 the sink keeps the page, the manifest gets its line, the tally counts. Both run in the one thread that
 iterates over the run, so nothing here is locked.
 
