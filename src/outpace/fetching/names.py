@@ -47,7 +47,7 @@ def folder(url: str) -> str:
     authority = url.split("/", 3)[2].rpartition("@")[2].lower()
     name = _UNSAFE_HOST.sub("_", authority)
     # A leading underscore for what a file system may take for something else: `con`, `..`, `-x`.
-    if not name[0].isalnum() or "." not in name or name.endswith("."):
+    if not name[:1].isalnum() or "." not in name or name.endswith("."):
         name = f"_{name.strip('.')}"
     return name[:LONGEST_HOST].rstrip(".")
 

@@ -38,7 +38,7 @@ def normaliser() -> Callable[[str], str]:
             raise FetchError(f"it has {len(text):,} characters", "invalid-url")
         try:
             url = parse(text)
-        except ValueError:
+        except (ValueError, TypeError):  # the second: what is no Unicode
             raise FetchError("it cannot be read as a URL", "invalid-url") from None
         scheme = url.protocol
         if scheme not in ("http:", "https:"):

@@ -24,6 +24,7 @@ from outpace.errors import UsageError
 from outpace.fetching.lines import moment
 from outpace.fetching.page import Page
 from outpace.fetching.sinks import cannot_write
+from outpace.fetching.urls import redacted
 
 BUFFER = 1 << 20  # bytes that are written at once
 PIECE = 1 << 20  # bytes of a large body that are in memory at once
@@ -64,7 +65,7 @@ class Warc:
         head, offset = _http_head(page), self._offset
         record = (
             f"WARC/1.1\r\nWARC-Type: response\r\nWARC-Record-ID: {_record_id()}\r\n"
-            f"WARC-Date: {moment(started)[1:-1]}\r\nWARC-Target-URI: {page.final_url}\r\n"
+            f"WARC-Date: {moment(started)[1:-1]}\r\nWARC-Target-URI: {redacted(page.final_url)}\r\n"
             f"{f'WARC-IP-Address: {page.ip}' + _END if page.ip else ''}"
             f"WARC-Payload-Digest: {_digest(page.sha256)}\r\n"
             f"WARC-Protocol: {_PROTOCOLS.get(page.http, 'http/1.1')}\r\n"

@@ -51,6 +51,7 @@ class Work:
         normalised, seen, done, known = normaliser(), self._seen, self.done, self.known
         for raw in self.urls:
             finished = done is not None and done.again(raw)
+            self.tally.skipped += finished
             try:
                 url = normalised(raw)
             except FetchError as error:
@@ -59,8 +60,8 @@ class Work:
                 continue
             new = seen.add(url)
             if finished:
-                self.tally.skipped += 1
-            elif not new:
+                continue
+            if not new:
                 self._note_duplicate(raw, url)
             elif known is not None and (fields := known.validators(raw)):
                 yield url, fields, raw
