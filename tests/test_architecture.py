@@ -22,16 +22,21 @@ PUBLIC = {
     "Lost": None,
     "Outcome": None,
     "OutpaceError": None,
+    "Retry": None,
     "Run": None,
     "Summary": None,
     "TimedOut": None,
-    "amap": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, on_error)",
-    "arun": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup)",
-    "map": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, on_error)",
+    "amap": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, timeout, "
+    "retries, on_error, max_items, max_memory, max_crashes)",
+    "arun": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, timeout, "
+    "retries, max_items, max_memory, max_crashes)",
+    "map": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, timeout, "
+    "retries, on_error, max_items, max_memory, max_crashes)",
     "models": "()",
     "race": "(functions, items, *, models, workers, in_flight, repeat, budget, setup, same, "
     "progress, name)",
-    "run": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup)",
+    "run": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, timeout, "
+    "retries, max_items, max_memory, max_crashes)",
 }
 
 

@@ -3,6 +3,7 @@
 from outpace.api import amap, arun, fetch, map, race, run  # noqa: A004 - the public name
 from outpace.errors import OutpaceError
 from outpace.flow.data import Cancelled, Done, Failed, Lost, Outcome, Summary, TimedOut
+from outpace.flow.retry import Retry
 from outpace.flow.run import Run
 from outpace.registry import models
 
@@ -13,6 +14,7 @@ __all__ = [
     "Lost",
     "Outcome",
     "OutpaceError",
+    "Retry",
     "Run",
     "Summary",
     "TimedOut",

@@ -8,10 +8,12 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from outpace.flow.data import Outcome
-from outpace.flow.job import Job, check_positive, make_job
+from outpace.flow.job import Job, check_positive, make_care, make_job
+from outpace.flow.protocol import Care
+from outpace.flow.retry import Retry
 from outpace.flow.run import Flow, Run
 from outpace.flow.show import as_outcomes, as_values
-from outpace.registry import opening
+from outpace.registry import ANY, opening
 
 if TYPE_CHECKING:  # asyncio and the race are imported when they are used: they cost a plain map
     from outpace.fetching.door import Fetch
@@ -29,7 +31,12 @@ def map(  # noqa: A001 - the public name; one argument per thing a user can ask 
     ordered: bool = True,
     chunk: int | None = None,
     setup: Callable[[], Any] | None = None,
+    timeout: float | None = None,
+    retries: int | Retry = 0,
     on_error: str = "raise",
+    max_items: int | None = None,
+    max_memory: float | None = None,
+    max_crashes: int | None = None,
 ) -> Run[Any]:
     """Call `fn(item)` for every item, under any concurrency model; iterate over the values.
 
@@ -46,13 +53,34 @@ def map(  # noqa: A001 - the public name; one argument per thing a user can ask 
     `setup`: a factory of a context manager (plain or asynchronous), opened once per lane (thread,
     process or loop) and passed along: `fn(item, state)`.
 
+    `timeout`: seconds for one attempt of one item, from its own start. A coroutine is cancelled. A
+    worker process that is stuck is killed, with all it has started, and replaced, and only that item
+    is timed out. A thread cannot be killed: it is abandoned, and another takes its place (for that,
+    `serial` runs its items in a thread when there is a timeout). `retries`: how often an item is
+    tried again that raised, timed out or was lost with its worker; a number, or an `outpace.Retry`.
+
+    `max_items`, `max_memory`: a worker process that has carried out so many items, or has so many
+    bytes resident (or, as a fraction up to 1.0, such a share of the memory there is), is replaced
+    between two items. `max_crashes`: how many deaths of each worker process are made good; by default
+    as many as it takes while items succeed in between.
+
     `on_error`: "raise" raises the first error, in the order of the values, with the item and the
     worker's traceback noted on it; "skip" leaves failed items out; "return" yields the exception.
 
     Raises `UsageError` or `UsageTypeError` at once for arguments that cannot work.
     """
-    job = make_job(fn, items, setup=setup, ordered=ordered, chunk=chunk, on_error=on_error)
-    return Run(_flow(job, model, workers, in_flight), as_values(on_error))
+    job = make_job(
+        fn,
+        items,
+        setup=setup,
+        ordered=ordered,
+        chunk=chunk,
+        timeout=timeout,
+        retries=retries,
+        on_error=on_error,
+    )
+    care = make_care(max_items, max_memory, max_crashes)
+    return Run(_flow(job, model, workers, in_flight, care), as_values(on_error))
 
 
 def run(
@@ -65,14 +93,29 @@ def run(
     ordered: bool = True,
     chunk: int | None = None,
     setup: Callable[[], Any] | None = None,
+    timeout: float | None = None,
+    retries: int | Retry = 0,
+    max_items: int | None = None,
+    max_memory: float | None = None,
+    max_crashes: int | None = None,
 ) -> Run[Outcome]:
     """Call `fn(item)` for every item; iterate over `Outcome`s, never raising for an item.
 
-    Takes what `map` takes, and promises the same. An outcome is one of `Done`, `Failed`, `Lost`
-    (its worker vanished); it has the item, its value or error, and its times.
+    Takes what `map` takes, and promises the same. An outcome is one of `Done`, `Failed`, `TimedOut`,
+    `Lost` (it took its worker with it); it has the item, its value or error, its attempts and times.
     """
-    job = make_job(fn, items, setup=setup, ordered=ordered, chunk=chunk, on_error="return")
-    return Run(_flow(job, model, workers, in_flight), as_outcomes)
+    job = make_job(
+        fn,
+        items,
+        setup=setup,
+        ordered=ordered,
+        chunk=chunk,
+        timeout=timeout,
+        retries=retries,
+        on_error="return",
+    )
+    care = make_care(max_items, max_memory, max_crashes)
+    return Run(_flow(job, model, workers, in_flight, care), as_outcomes)
 
 
 def amap(
@@ -85,7 +128,12 @@ def amap(
     ordered: bool = True,
     chunk: int | None = None,
     setup: Callable[[], Any] | None = None,
+    timeout: float | None = None,
+    retries: int | Retry = 0,
     on_error: str = "raise",
+    max_items: int | None = None,
+    max_memory: float | None = None,
+    max_crashes: int | None = None,
 ) -> AsyncRun[Any]:
     """Do what `map` does from inside a running event loop, to be used with `async for`.
 
@@ -100,10 +148,13 @@ def amap(
         setup=setup,
         ordered=ordered,
         chunk=chunk,
+        timeout=timeout,
+        retries=retries,
         on_error=on_error,
         allow_async_items=True,
     )
-    return AsyncRun(_flow(job, model, workers, in_flight), as_values(on_error))
+    care = make_care(max_items, max_memory, max_crashes)
+    return AsyncRun(_flow(job, model, workers, in_flight, care), as_values(on_error))
 
 
 def arun(
@@ -116,6 +167,11 @@ def arun(
     ordered: bool = True,
     chunk: int | None = None,
     setup: Callable[[], Any] | None = None,
+    timeout: float | None = None,
+    retries: int | Retry = 0,
+    max_items: int | None = None,
+    max_memory: float | None = None,
+    max_crashes: int | None = None,
 ) -> AsyncRun[Outcome]:
     """Do what `run` does from inside a running event loop, to be used with `async for`."""
     from outpace.flow.arun import AsyncRun  # noqa: PLC0415
@@ -126,13 +182,18 @@ def arun(
         setup=setup,
         ordered=ordered,
         chunk=chunk,
+        timeout=timeout,
+        retries=retries,
         on_error="return",
         allow_async_items=True,
     )
-    return AsyncRun(_flow(job, model, workers, in_flight), as_outcomes)
+    care = make_care(max_items, max_memory, max_crashes)
+    return AsyncRun(_flow(job, model, workers, in_flight, care), as_outcomes)
 
 
-def _flow(job: Job, model: str, workers: int | None, in_flight: int | None) -> Flow:
+def _flow(
+    job: Job, model: str, workers: int | None, in_flight: int | None, care: Care = ANY
+) -> Flow:
     """Put a job and a model together."""
     if model == "auto":
         if not job.call.is_async:
@@ -140,11 +201,11 @@ def _flow(job: Job, model: str, workers: int | None, in_flight: int | None) -> F
             check_positive("in_flight", in_flight)
             from outpace.auto import Auto  # noqa: PLC0415 - 5 of the 40 ms of `import outpace`
 
-            return Flow(job, Auto(job.total, workers, in_flight))
+            return Flow(job, Auto(job.total, workers, in_flight, care))
         chosen = opening("asyncio", workers, in_flight)
         chosen.reasons.append("asyncio: the function is a coroutine function")
         return Flow(job, chosen)
-    return Flow(job, opening(model, workers, in_flight))
+    return Flow(job, opening(model, workers, in_flight, care))
 
 
 def fetch(

@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from outpace.errors import TransferError
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.outstanding import Outstanding
-from outpace.flow.protocol import Call, Usage, Workers
+from outpace.flow.protocol import Call, Care, Usage, Workers
 from outpace.flow.show import seconds
 from outpace.machine import gil_enabled, run_delay, usable_cpus
-from outpace.registry import elsewhere, opening
+from outpace.registry import ANY, elsewhere, opening
 
 ENOUGH = 0.03  # seconds measured before a choice is made, unless one item takes longer
 WAITING = 0.5  # an item that is off the CPU for this share of its time waits rather than computes
@@ -41,6 +41,7 @@ class Auto:
     total: int | None
     asked_workers: int | None
     asked_in_flight: int | None
+    care: Care = ANY
     workers: int = 1
     slots: int = 1
     shared: bool = False
@@ -64,7 +65,8 @@ class Auto:
         if model == "serial":
             self.settle(model, why)
             return None
-        chosen = opening(model, self.asked_workers, self.asked_in_flight or at_once)
+        care = self.care if model.startswith("processes") else ANY
+        chosen = opening(model, self.asked_workers, self.asked_in_flight or at_once, care)
         before = time.perf_counter()
         try:
             workers = chosen.open(call)

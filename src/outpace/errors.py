@@ -39,20 +39,68 @@ class WorkerStartError(OutpaceError, RuntimeError):
     """Say that a worker process could not be started, with what it printed or raised."""
 
 
+class ItemTimeoutError(OutpaceError, TimeoutError):
+    """Say that an item took longer than its `timeout`, and where it was, when that could be seen.
+
+    `seconds` is the timeout. `trace` is the stack of the stuck worker at that moment, as faulthandler
+    writes it, None when there is none.
+    """
+
+    def __init__(self, message: str, seconds: float = 0.0, trace: str | None = None) -> None:
+        """Keep the facts beside the message."""
+        super().__init__(message)
+        self.seconds, self.trace = seconds, trace
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        """Pickle with the facts."""
+        return type(self), (str(self), self.seconds, self.trace)
+
+
 class WorkerLostError(OutpaceError, RuntimeError):
     """Say that the worker that had this item vanished: by a signal, an exit, or a kill.
 
-    `exitcode` is as in `subprocess.Popen.returncode`: negative for a signal, None when unknown.
+    `exitcode` is as in `subprocess.Popen.returncode`: negative for a signal, None when unknown;
+    `signal` is that signal's name. `peak_bytes` is the most memory that the worker ever had resident,
+    where the system tells. `out_of_memory` says whether the kernel has killed for want of memory
+    meanwhile. `trace` is what faulthandler wrote when native code crashed, None when it did not.
     """
 
-    def __init__(self, message: str, exitcode: int | None = None) -> None:
-        """Keep the exit code beside the message."""
+    def __init__(
+        self,
+        message: str,
+        exitcode: int | None = None,
+        peak_bytes: int | None = None,
+        *,
+        out_of_memory: bool = False,
+        trace: str | None = None,
+    ) -> None:
+        """Keep the facts beside the message."""
         super().__init__(message)
-        self.exitcode = exitcode
+        self.exitcode, self.peak_bytes = exitcode, peak_bytes
+        self.out_of_memory, self.trace = out_of_memory, trace
 
-    def __reduce__(self) -> tuple[type, tuple[str, int | None]]:
-        """Pickle with the exit code."""
-        return type(self), (str(self), self.exitcode)
+    @property
+    def signal(self) -> str | None:
+        """Return the name of the signal that killed the worker, None when none did."""
+        if self.exitcode is None or self.exitcode >= 0:
+            return None
+        import signal  # noqa: PLC0415 - for whoever asks
+
+        try:
+            return signal.Signals(-self.exitcode).name
+        except ValueError:
+            return f"signal {-self.exitcode}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the facts."""
+        facts = (self.exitcode, self.peak_bytes, self.out_of_memory, self.trace)
+        return _lost_again, (type(self), str(self), *facts)
+
+
+def _lost_again(cls: type[WorkerLostError], message: str, *facts: Any) -> WorkerLostError:
+    """Make an unpickled `WorkerLostError`."""
+    exitcode, peak_bytes, out_of_memory, trace = facts
+    return cls(message, exitcode, peak_bytes, out_of_memory=out_of_memory, trace=trace)
 
 
 class TransferError(OutpaceError, TypeError):

@@ -50,6 +50,16 @@ def memory_limit(root: str = CGROUPS, own: str = "/proc/self/cgroup") -> int | N
     return min(limits, default=None)
 
 
+def usable_memory() -> int | None:
+    """Return how many bytes this process may use: the cgroup's limit, or what the machine has."""
+    limit = memory_limit()
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return limit
+    return total if limit is None else min(limit, total)
+
+
 def run_delay() -> float:
     """Return the seconds this thread has been ready to run with no CPU free; 0 where none can tell.
 

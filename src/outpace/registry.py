@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from outpace import drivers, hosts
 from outpace.drivers._loop import loop_is_running
-from outpace.errors import ModelUnavailableError, UnknownModelError
+from outpace.errors import ModelUnavailableError, UnknownModelError, UsageError
 from outpace.flow.job import check_positive
-from outpace.flow.protocol import Call, Driver, Host, Workers
+from outpace.flow.protocol import Call, Care, Driver, Host, Workers
 from outpace.machine import usable_cpus
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ORDER = ("serial", "threads", "asyncio", "processes", "interpreters", "ray", "dask")
 
 THREADS = 32  # items at once in threads when nobody says: what concurrent.futures caps its own at
+ANY = Care()  # workers are kept as long as they live
 TASKS = 128  # tasks at once when nobody says: aiohttp and curl default to 100 and 50
 
 
@@ -55,6 +56,7 @@ class Opening:
     workers: int
     slots: int
     reasons: list[str] = field(default_factory=list)
+    care: Care = ANY
 
     @property
     def model(self) -> str:
@@ -69,7 +71,7 @@ class Opening:
     def open(self, call: Call) -> Workers:
         """Open the workers, in a thread of their own where this one has a loop running already."""
         if self.of.host is not None:
-            return self.of.host.open(call, self.of.driver, self.workers, self.slots)
+            return self.of.host.open(call, self.of.driver, self.workers, self.slots, self.care)
         from outpace.drivers._lane import needs_loop  # noqa: PLC0415 - the driver has it; we need not
 
         if loop_is_running() and (self.of.driver.native_async or needs_loop(call)):
@@ -142,6 +144,7 @@ def opening(
     name: str,
     workers: int | None = None,
     in_flight: int | None = None,
+    care: Care = ANY,
     *,
     for_requests: bool = False,
 ) -> Opening:
@@ -156,15 +159,21 @@ def opening(
         msg = f"{name} cannot run here: {reason}"
         raise ModelUnavailableError(msg)
     if model.host is None:
+        if care != ANY:
+            msg = (
+                f"max_items, max_memory and max_crashes are about worker processes, and {name} has "
+                "none; leave them out, or use processes"
+            )
+            raise UsageError(msg)
         return Opening(
             model, 1, _lanes(model.driver, in_flight or workers) if model.driver.overlaps else 1
         )
     count = workers or usable_cpus()
     if not model.driver.overlaps:
         count = min(count, in_flight or count)
-        return Opening(model, count, count)
+        return Opening(model, count, count, care=care)
     slots = in_flight or max(count, _lanes(model.driver, None))
-    return Opening(model, min(count, slots), slots)
+    return Opening(model, min(count, slots), slots, care=care)
 
 
 def elsewhere(open_workers: Callable[[], Workers]) -> Elsewhere:

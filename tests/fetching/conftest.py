@@ -128,7 +128,7 @@ class Site:
         await asyncio.sleep(0)  # `drain` lets nobody else have a turn while the client reads
 
     async def stay(self) -> None:
-        while not self.held.is_set():
+        while not self.held.is_set():  # noqa: ASYNC110 - it is set by another thread
             await asyncio.sleep(0.01)
 
     async def reset(self, writer: asyncio.StreamWriter) -> None:
@@ -278,7 +278,9 @@ class Site:
 
     async def do_tagged(self, writer):
         if self.asked[-1][1].get("If-None-Match") == self.etag:
-            await self.raw(writer, f"HTTP/1.1 304 Not Modified\r\nETag: {self.etag}\r\n\r\n".encode())
+            await self.raw(
+                writer, f"HTTP/1.1 304 Not Modified\r\nETag: {self.etag}\r\n\r\n".encode()
+            )
             return True
         return await self.page(writer, self.etag.encode(), fields=f"ETag: {self.etag}\r\n")
 

@@ -1,6 +1,7 @@
-"""Against a server that does everything wrong: each fault ends as its own kind, and hurts nobody else."""
+"""Against a server that does everything wrong: each fault is of its own kind, and hurts nobody else."""
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -130,9 +131,7 @@ def test_a_redirect_to_a_private_address_is_refused_at_the_connection(site, monk
 
 
 def test_a_name_for_a_private_address_is_refused_by_the_address(site):
-    outcome = only(
-        outpace.fetch(f"http://localhost:{site.port}/x", public_only=True, retries=0)
-    )
+    outcome = only(outpace.fetch(f"http://localhost:{site.port}/x", public_only=True, retries=0))
 
     assert outcome.error.kind == "blocked"
 
@@ -205,7 +204,9 @@ def test_a_large_body_does_not_pass_through_memory(site, tmp_path, monkeypatch):
     held = []
     write = transfer.Transfer._spool
     monkeypatch.setattr(
-        transfer.Transfer, "_spool", lambda self, data: (held.append(len(data)), write(self, data))[1]
+        transfer.Transfer,
+        "_spool",
+        lambda self, data: (held.append(len(data)), write(self, data))[1],
     )
 
     page = only(outpace.fetch(site.url("large"), into=tmp_path / "pages")).value
@@ -213,5 +214,4 @@ def test_a_large_body_does_not_pass_through_memory(site, tmp_path, monkeypatch):
     assert page.size == 5_000_000
     assert sum(held) == 5_000_000
     assert max(held) <= transfer.SPOOL + transfer.BUFFER
-    with open(page.path, "rb") as file:
-        assert file.read() == b"0123456789" * 500_000
+    assert Path(page.path).read_bytes() == b"0123456789" * 500_000

@@ -76,7 +76,9 @@ def test_standard_input_is_text(monkeypatch):
 
 
 def test_an_index_of_sitemaps_is_followed_also_when_they_are_packed():
-    fetch = web(index_xml=INDEX.encode(), one_xml=ONE.encode(), two_xml_gz=gzip.compress(TWO.encode()))
+    fetch = web(
+        index_xml=INDEX.encode(), one_xml=ONE.encode(), two_xml_gz=gzip.compress(TWO.encode())
+    )
 
     assert read("http://a/index.xml", None, fetch) == ["http://a/one", "http://a/two"]
 

@@ -13,8 +13,10 @@ import pytest
 
 import outpace
 from outpace.errors import WorkerStartError
+from outpace.flow.board import Shape
 from outpace.hosts._group import AT_ONCE
 from outpace.hosts._launch import Spawn, Template
+from outpace.hosts._shared import Shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
     from tests.conftest import Gate
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends Unix signals; needs POSIX")
+
+
+@pytest.fixture
+def memory() -> Iterator[Shared]:
+    with contextlib.closing(Shared(Shape(1, 0))) as made:
+        yield made
 
 
 @pytest.fixture(params=[lambda: Template([]), Spawn], ids=["template", "spawn"])
@@ -37,20 +45,20 @@ def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     return request.param
 
 
-def test_a_worker_ends_when_its_caller_closes_the_socket(launcher: Any) -> None:
-    first, second = launcher.launch(2)
+def test_a_worker_ends_when_its_caller_closes_the_socket(launcher: Any, memory: Shared) -> None:
+    first, second = launcher.launch([memory.fd] * 2)
     ended = (0, -signal.SIGKILL)  # a spawned one kills itself, if it has not just ended
     first.sock.close()  # no other worker holds a copy of its other end
-    assert launcher.wait_death(first.pid, 20) in ended
+    assert launcher.wait_death(first.pid, 20).exitcode in ended
     second.sock.close()
-    assert launcher.wait_death(second.pid, 20) in ended
+    assert launcher.wait_death(second.pid, 20).exitcode in ended
     assert launcher.deaths() == {}
 
 
-def test_a_death_is_told_once_with_the_exit_code(launcher: Any) -> None:
-    one, other = launcher.launch(2)
+def test_a_death_is_told_once_with_the_exit_code(launcher: Any, memory: Shared) -> None:
+    one, other = launcher.launch([memory.fd] * 2)
     os.kill(one.pid, signal.SIGKILL)
-    assert launcher.wait_death(one.pid, 20) == -signal.SIGKILL
+    assert launcher.wait_death(one.pid, 20).exitcode == -signal.SIGKILL
     assert launcher.wait_death(one.pid, 20) is None
     assert launcher.deaths() == {}
     for launched in (one, other):
@@ -61,30 +69,30 @@ def test_nobody_is_waited_for_who_is_not_there(launcher: Any) -> None:
     assert launcher.wait_death(2**30, 60) is None
 
 
-def test_closing_ends_workers_that_were_never_spoken_to(launcher: Any) -> None:
-    launched = launcher.launch(2)
+def test_closing_ends_workers_that_were_never_spoken_to(launcher: Any, memory: Shared) -> None:
+    launched = launcher.launch([memory.fd] * 2)
     launcher.close()
     for one in launched:
         assert one.sock.recv(1) == b""
         one.sock.close()
 
 
-def test_more_workers_than_fit_into_one_message_can_be_launched() -> None:
+def test_more_workers_than_fit_into_one_message_can_be_launched(memory: Shared) -> None:
     with contextlib.closing(Template([])) as template:
-        launched = template.launch(AT_ONCE + 2)
+        launched = template.launch([memory.fd] * (AT_ONCE + 2))
         assert len({one.pid for one in launched}) == AT_ONCE + 2
         for one in launched:
             one.sock.close()
 
 
-def test_a_template_that_was_killed_is_replaced() -> None:
+def test_a_template_that_was_killed_is_replaced(memory: Shared) -> None:
     with contextlib.closing(Template([])) as template:
-        (before,) = template.launch(1)
+        (before,) = template.launch([memory.fd])
         os.kill(template._process.pid, signal.SIGKILL)
         assert template.watched().recv(1) == b""
-        (after,) = template.launch(1)
+        (after,) = template.launch([memory.fd])
         after.sock.close()
-        assert template.wait_death(after.pid, 20) == 0
+        assert template.wait_death(after.pid, 20).exitcode == 0
         before.sock.close()  # it is nobody's child now, and ends all the same
 
 

@@ -32,7 +32,7 @@ class Columns:
         return bool(self.indexes or self.rows)
 
     def row(
-        self, first: int, values: list[Any], failures: dict[int, Failure], edges: list[float]
+        self, first: int, values: list[Any], failures: dict[int, Failure], edges: array[float]
     ) -> None:
         """Add items that ran one after another: each started when the last one ended."""
         if len(values) >= ROW:

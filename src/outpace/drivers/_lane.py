@@ -6,8 +6,10 @@ gets an event loop of the lane's own.
 
 Guarantees: whatever an item raises becomes its `Failure` (only a real Ctrl-C, in the caller's main
 thread, goes through); a long chunk is reported piece by piece, at least every `PATIENCE` seconds
-between items, so that slow items are seen early; the setup and the items see the caller's context
-variables. Tested by `tests/drivers/test_lane.py`.
+between items, so that slow items are seen early; a coroutine that takes longer than the call's
+timeout is cancelled, and no other item suffers; the setup and the items see the caller's context
+variables. What the lane is on stands on the board (`flow.board`). Tested by
+`tests/drivers/test_lane.py`.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from outpace.drivers._late import AGAIN, CANCELLED, GRACE, timed_out
 from outpace.drivers._loop import (
     apart_from_loops,
     close_loop,
@@ -28,7 +31,9 @@ from outpace.drivers._loop import (
     without_loop,
 )
 from outpace.errors import SetupError, UsageTypeError
+from outpace.flow.board import Board, Row, Shape
 from outpace.flow.data import Chunk, Failure, Report, Returned
+from outpace.flow.ending import Terminated
 from outpace.flow.protocol import Call
 
 if TYPE_CHECKING:
@@ -39,12 +44,29 @@ PATIENCE = 0.05  # seconds until a chunk that is not finished is reported in par
 clock = time.perf_counter
 
 
+class Piece(NamedTuple):
+    """Be the part of a chunk that a lane is on: from a position on, and what came of it so far."""
+
+    chunk: Chunk
+    position: int
+    values: list[Any]
+    failures: dict[int, Failure]
+
+
 class Lane:
-    """Carry out items one after another, with the job's setup open around them."""
+    """Carry out items one after another, with the job's setup open around them.
+
+    `row` says which item is running; `piece` is what it belongs to.
+    """
 
     def __init__(self, call: Call, number: int = 0) -> None:
         """Open the setup in this thread; raise `SetupError` when it fails."""
         self.number = number
+        self.row: Row = (call.board or Board(Shape(1, 0))).rows[number if call.board else 0]
+        self.piece: Piece | None = None
+        self.abandoned = False  # nobody listens to it any more
+        self._patience = min(PATIENCE, call.timeout or PATIENCE)
+        self._late = False  # the item that is awaited has taken too long
         self._call = call
         self._context = call.context.copy()
         self._exits = contextlib.AsyncExitStack()
@@ -77,6 +99,11 @@ class Lane:
             if chunk.divisible and position < len(chunk):
                 yield Returned(chunk.indexes[position:])
                 return
+
+    @property
+    def grace(self) -> float:
+        """Say for how many seconds after its timeout an item may go on: it is cancelled if awaited."""
+        return 0.0 if self._loop is None else GRACE
 
     def interrupt(self) -> None:
         """Cancel what the lane awaits, if anything; it is about to be closed. For any thread."""
@@ -120,35 +147,51 @@ class Lane:
     def _called(self, chunk: Chunk, position: int) -> Report:
         """Call the function on items from a position on, for as long as patience lasts."""
         fn, args = self._call.fn, self._args
-        values: list[Any] = []
-        failures: dict[int, Failure] = {}
-        now = clock()
-        edges, until = [now], now + PATIENCE
-        for item in chunk.items[position:] if position else chunk.items:
+        piece, items = self._begin(chunk, position)
+        _, _, values, failures = piece
+        times, n, now = self.row.times, 0, clock()
+        until = now + self._patience
+        times[0] = now
+        self.row.begin(chunk.first + position, len(items))
+        for item in items:
             try:
                 values.append(fn(item, *args))
             except BaseException as error:  # noqa: BLE001 - any end of an item is its outcome
-                failures[len(values)] = failed(error)
+                failures[n] = failed(error)
                 values.append(None)
-            now = clock()
-            edges.append(now)
+            n += 1  # noqa: SIM113 - `enumerate` would make a tuple an item
+            times[n] = now = clock()
             if now > until:
                 break
         if hasattr(values[0], "__await__") or hasattr(values[-1], "__await__"):
-            return self._await_made(chunk, position, values, failures)
-        return sequential(chunk.first + position, values, failures, edges)
+            return self._await_made(piece)
+        return self._report(chunk.first + position, values, failures)
+
+    def _begin(self, chunk: Chunk, position: int) -> tuple[Piece, list[Any]]:
+        """Take up items of a chunk from a position on, as many as the row holds."""
+        room = self.row.length
+        items = chunk.items
+        if position or len(items) > room:
+            items = items[position : position + room]
+        self.piece = Piece(chunk, position, [], {})
+        return self.piece, items
+
+    def _report(self, first: int, values: list[Any], failures: dict[int, Failure]) -> Report:
+        """Make the report of the items whose times are in the row."""
+        self.row.head[1] = len(values)  # nothing runs here any more
+        return sequential(first, values, failures, self.row.column(len(values)))
 
     def _awaited(self, chunk: Chunk, position: int) -> Report:
         """Do the same with a coroutine function, on the lane's own loop."""
         return self._await_on_loop(self._call.fn, chunk, position)
 
-    def _await_made(
-        self, chunk: Chunk, position: int, made: list[Any], failures: dict[int, Failure]
-    ) -> Report:
+    def _await_made(self, piece: Piece) -> Report:
         """Await what was returned by a function that did not look it: a lambda, say.
 
         None of it has begun. The lane has a loop from here on.
         """
+        chunk, position, made, failures = piece
+        first = chunk.first + position
         if loop_is_running():
             for value in made:
                 getattr(value, "close", lambda: None)()
@@ -158,9 +201,7 @@ class Lane:
             )
             error = Failure(UsageTypeError(msg))
             failures = dict.fromkeys(range(len(made)), error) | failures
-            return sequential(
-                chunk.first + position, [None] * len(made), failures, [clock()] * (len(made) + 1)
-            )
+            return self._report(first, [None] * len(made), failures)
         self._loop = new_loop()
         results = iter(enumerate(made))
 
@@ -170,7 +211,7 @@ class Lane:
                 raise failures[n].error
             return value
 
-        here = Chunk(chunk.first + position, chunk.items[position : position + len(made)])
+        here = Chunk(first, chunk.items[position : position + len(made)])
         report = self._await_on_loop(made_before, here, 0)
         for _, value in results:  # patience was over before their turn: they are made anew
             getattr(value, "close", lambda: None)()
@@ -184,25 +225,49 @@ class Lane:
 
     async def _await_each(self, fn: Callable[..., Any], chunk: Chunk, position: int) -> Report:
         """Await the function on one item after another."""
-        args = self._args
-        values: list[Any] = []
-        failures: dict[int, Failure] = {}
-        now = clock()
-        edges, until = [now], now + PATIENCE
-        for item in chunk.items[position:] if position else chunk.items:
+        args, timeout = self._args, self._call.timeout
+        (_, _, values, failures), items = self._begin(chunk, position)
+        times, n, now = self.row.times, 0, clock()
+        until = now + self._patience
+        times[0] = now
+        self.row.begin(chunk.first + position, len(items))
+        for item in items:
             try:
                 value = fn(item, *args)
-                values.append(await value if hasattr(value, "__await__") else value)
+                if hasattr(value, "__await__"):
+                    value = await (value if timeout is None else self._in_time(value, timeout))
+                values.append(value)
             except BaseException as error:
                 if self._closing:
                     raise
-                failures[len(values)] = failed(error)
+                late = timeout is not None and self._late
+                failures[n] = timed_out(timeout or 0.0, CANCELLED) if late else failed(error)
                 values.append(None)
-            now = clock()
-            edges.append(now)
+            n += 1  # noqa: SIM113 - `enumerate` would make a tuple an item
+            times[n] = now = clock()
             if now > until or self._closing:
                 break
-        return sequential(chunk.first + position, values, failures, edges)
+        return self._report(chunk.first + position, values, failures)
+
+    async def _in_time(self, awaitable: Any, timeout: float) -> Any:  # noqa: ASYNC109 - the item's
+        """Await an item; cancel it when its time is up, and again where it swallows that."""
+        loop, task = self._loop, self._task
+        assert loop is not None
+        assert task is not None
+
+        def cancel() -> None:
+            self._late = True
+            timer[0] = loop.call_later(AGAIN, cancel)
+            task.cancel()
+
+        self._late = False
+        timer = [loop.call_later(timeout, cancel)]
+        try:
+            return await awaitable
+        finally:
+            timer[0].cancel()
+            while self._late and not self._closing and task.cancelling():
+                task.uncancel()
 
     def _wait_for(self, awaitable: Any) -> Any:
         """Run a coroutine: on the lane's loop, or, where nothing in it waits, without any."""
@@ -211,10 +276,9 @@ class Lane:
 
 
 def sequential(
-    first: int, values: list[Any], failures: dict[int, Failure], edges: list[float]
+    first: int, values: list[Any], failures: dict[int, Failure], times: array[float]
 ) -> Report:
     """Make the report of items that ran one after another: each started when the last one ended."""
-    times = array("d", edges)
     indexes = range(first, first + len(values))
     return Report(indexes, values, times[:-1], times[1:], failures)
 
@@ -229,10 +293,6 @@ def failed(error: BaseException) -> Failure:
     if trace is not None:  # its first frame is ours, and would only lengthen what the user reads
         error.__traceback__ = trace.tb_next
     return Failure(error)
-
-
-class Terminated(SystemExit):
-    """End a worker process in the middle of an item, because its caller wants it to."""
 
 
 def in_callers_main_thread() -> bool:

@@ -12,8 +12,12 @@ then wakes another one to go on with the queue.
 The loop runs only while somebody waits in `reports`, except when it is the caller's own (`on_loop`,
 for `amap`): then the lanes are tasks of that loop and `areports` is awaited.
 
+What has the loop, and what waits, stands on the board (`flow.board`).
+
 Guarantees: a plain function is allowed (it blocks the loop); items that never wait still let the
-loop breathe every `BREATH` seconds. Tested by `tests/drivers/test_asyncio.py`.
+loop breathe every `BREATH` seconds; an item that takes longer than the call's timeout is cancelled,
+and again where it swallows that. One that blocks the loop cannot be. Tested by
+`tests/drivers/test_asyncio.py`.
 """
 
 from __future__ import annotations
@@ -25,20 +29,23 @@ import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from outpace.drivers._columns import Columns
 from outpace.drivers._drive import awaited, drive
 from outpace.drivers._lane import enter, failed, setup_failed
+from outpace.drivers._late import AGAIN, LateItems
 from outpace.drivers._loop import apart_from_loops, close_loop
+from outpace.flow.board import Board, Place, Row, Shape
 from outpace.flow.data import Chunk, Failure, Report
+from outpace.flow.ending import HURRY
 from outpace.flow.protocol import Call, Usage
 
 # bench/chunks.py sweeps these two. Neither costs an item anything measurable from 0.5 ms up; LINGER
 # at 10 ms cost items that only yield 1.4 times as much.
 BREATH = 0.005  # seconds after which a lane that never waits lets the others run
 LINGER = 0.002  # seconds that a finished item may wait for company while there is more to do
-AGAIN = 0.05  # seconds until an item that goes on after it was cancelled is cancelled again
 
 clock = time.perf_counter
 
@@ -90,7 +97,7 @@ class AsyncioWorkers:
         self._loop = loop
         self._exits = contextlib.AsyncExitStack()
         self._args: tuple[Any, ...] = ()
-        self._closed = False
+        self._closed = self._hurry = False
         self._tasks: list[asyncio.Task[None]] = []
         self._cancelled = False  # whether a lane has ended that we did not close
         # The mutable state of the work: what waits, which lanes do, and what has ended.
@@ -101,6 +108,13 @@ class AsyncioWorkers:
         self._signal: Callable[[], object] = lambda: None  # ends the current `reports`
         self._signalled = False
         self._cpu = time.thread_time()
+        board = call.board or Board(Shape.of(lanes, scattered=True))
+        self._row_now, self._places = board.rows[0], board.places
+        assert board.on_loop is not None
+        self._on_loop: Place = board.on_loop
+        timeout = call.timeout
+        self._late = None if timeout is None else LateItems(timeout, clock())
+        self._breath = min(BREATH, timeout or BREATH)
 
     async def aopen(self) -> None:
         """Open the setup and start the lanes; raise `SetupError` when the setup fails."""
@@ -111,12 +125,15 @@ class AsyncioWorkers:
                 raise setup_failed(error) from error
             self._args = (state,)
         self._hire()
+        if self._call.timeout is not None:
+            self._loop.call_later(self._call.timeout, self._look)
 
     def _hire(self) -> None:
         """Start as many lanes as are missing: all, or those that somebody else has cancelled."""
-        self._tasks = [task for task in self._tasks if not task.done()]
-        for n in range(len(self._tasks), self.slots):
-            self._tasks.append(self._loop.create_task(self._lane(), name=f"outpace lane {n}"))
+        for n in range(self.slots):
+            if n >= len(self._tasks) or self._tasks[n].done():
+                task = self._loop.create_task(self._lane(n), name=f"outpace lane {n}")
+                self._tasks[n : n + 1] = [task]
         self._cancelled = False
 
     def start(self, chunk: Chunk) -> None:
@@ -154,6 +171,17 @@ class AsyncioWorkers:
         with contextlib.suppress(RuntimeError):  # the loop may be closed already
             self._loop.call_soon_threadsafe(self._end_reports)
 
+    def running(self) -> Iterator[tuple[int, int, float]]:
+        """Yield, for every item that runs or waits now, its worker, its index, and since when."""
+        both: tuple[Row | Place, ...] = (self._row_now, *self._places)
+        for place in both:
+            if (found := place.running()) is not None:
+                yield 0, *found
+
+    def interrupt(self) -> None:
+        """Have `close` wait for no item that goes on although it was cancelled."""
+        self._hurry = True
+
     def close(self) -> None:
         """Cancel the items, close the setup, close the loop."""
         if not self._closed:
@@ -181,8 +209,8 @@ class AsyncioWorkers:
 
     async def _end_lanes(self) -> None:
         """Cancel the lanes, again and again where an item swallows it and goes on."""
-        waiting = set(self._tasks)
-        while waiting:
+        waiting, until = set(self._tasks), clock() + HURRY
+        while waiting and not (self._hurry and clock() > until):
             for task in waiting:
                 task.cancel()
             ended, waiting = await asyncio.wait(waiting, timeout=AGAIN)
@@ -226,17 +254,23 @@ class AsyncioWorkers:
                 lane.set_result(None)
                 self._looking += 1
 
-    async def _lane(self) -> None:
+    def _look(self) -> None:
+        """Cancel the items that have taken too long, and see to it that one looks again."""
+        if self._late is not None and not self._closed:
+            again = self._late.look(self._places, self._tasks, clock())
+            self._loop.call_later(again, self._look)
+
+    async def _lane(self, number: int) -> None:
         """Carry out items until it is over, or until somebody else cancels everything on the loop."""
         try:
-            await self._carry()
+            await self._carry(number)
         except asyncio.CancelledError:
             if not self._closed:
                 self._cancelled = True
                 self._announce()
             raise
 
-    async def _carry(self) -> None:
+    async def _carry(self, number: int) -> None:
         """Carry out items."""
         self._looking += 1
         while not self._closed:
@@ -255,7 +289,7 @@ class AsyncioWorkers:
                 self._looking -= 1
                 if self._queue:
                     self._wake_lane()
-                await self._finish(waiting)
+                await self._finish(number, waiting)
                 self._looking += 1
 
     async def _until_woken(self, idle: asyncio.Future[None]) -> None:
@@ -272,9 +306,12 @@ class AsyncioWorkers:
         line, fn, args, copy = self._queue[0], self._call.fn, self._args, self._call.context.copy
         values: list[Any] = []
         failures: dict[int, Failure] = {}
-        first, waiting, now = line.next, None, clock()
-        edges, until = [now], now + BREATH
-        for item in line.items:
+        row = self._row_now
+        times, n, first, waiting, now = row.times, 0, line.next, None, clock()
+        until = now + self._breath
+        times[0] = now
+        row.begin(first, line.stop - first)
+        for item in islice(line.items, row.length):
             run = copy().run
             try:
                 value = run(fn, item, *args) if args else run(fn, item)
@@ -285,31 +322,36 @@ class AsyncioWorkers:
                     except StopIteration as stop:
                         value = stop.value
                     else:
-                        waiting = (first + len(values), now, coroutine, run, waits_for)
+                        waiting = (first + n, now, coroutine, run, waits_for)
                         break
             except BaseException as error:  # noqa: BLE001 - any end of an item is its outcome
-                failures[len(values)] = failed(error)
+                failures[n] = failed(error)
                 value = None
             values.append(value)
-            now = clock()
-            edges.append(now)
+            n += 1
+            times[n] = now = clock()
             if now > until:
+                if self._late is not None:
+                    self._late.judge(n - 1, values, failures, times)
                 break
-        line.next = first + len(values) + (waiting is not None)
+        row.head[1] = n  # nothing of it runs any more
+        line.next = first + n + (waiting is not None)
         if line.next == line.stop:
             self._queue.popleft()
-        if values:
-            self._ended.row(first, values, failures, edges)
+        if n:
+            self._ended.row(first, values, failures, row.column(n))
             self._announce()
         return waiting
 
-    async def _finish(self, waiting: _Waiting) -> None:
+    async def _finish(self, number: int, waiting: _Waiting) -> None:
         """Await an item that has begun to wait, to its end."""
         index, started, coroutine, run, waits_for = waiting
         value = failure = None
         cancelled = False
+        place = self._places[number]
+        place.take(index, started)
         try:
-            value = await drive(coroutine, run, waits_for)
+            value = await drive(coroutine, run, waits_for, index, self._on_loop)
         except asyncio.CancelledError as error:
             if self._closed:
                 raise
@@ -318,6 +360,10 @@ class AsyncioWorkers:
             cancelled = task is not None and task.cancelling() > 0  # the lane, not only the item
         except BaseException as error:  # noqa: BLE001 - any end of an item is its outcome
             failure = failed(error)
+        finally:
+            place.leave()
+        if self._late is not None and number in self._late:
+            cancelled, failure = False, self._late.verdict(number, self._tasks[number], failure)
         self._ended.one(index, value, failure, started, clock())
         self._announce()
         if cancelled:

@@ -14,12 +14,13 @@ used again for the next page. Tested by tests/drivers/test_curl.py.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from outpace.drivers._columns import Columns
 from outpace.drivers._poller import Waker, poller
 from outpace.errors import FetchError, UsageTypeError
+from outpace.flow.board import Place
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.protocol import Call, Usage
 
@@ -55,6 +56,7 @@ class Transfer(Protocol):
     curl: Any
     started: float
     ticket: Any
+    place: Place | None
 
     def begin(self, item: Any) -> None:
         """Make ready for an item."""
@@ -109,20 +111,22 @@ class Curl:
             msg = "the curl driver carries out requests, not functions: use outpace.fetch"
             raise UsageTypeError(msg)
         requests: Any = call.fn
-        return CurlWorkers(requests, lanes, getattr(call, "timeout", None))
+        return CurlWorkers(requests, lanes, call)
 
 
 class CurlWorkers:
     """Be the transfers, the loop that waits for them, and the columns they fill."""
 
-    def __init__(self, requests: Requests, lanes: int, timeout: float | None) -> None:
+    def __init__(self, requests: Requests, lanes: int, call: Call) -> None:
         """Have no transfers yet: they are made when there is something for them to do."""
         import pycurl  # noqa: PLC0415 - an extra
 
         self.slots = lanes
         self.usage = Usage()
         self._requests = requests
-        self._timeout = timeout
+        self._timeout = call.timeout
+        # In a worker process its caller can see what is in flight, should the process die.
+        self._places = call.board.places if call.board is not None else []
         self._multi = pycurl.CurlMulti()
         self._poller = poller()
         self._waker = Waker()
@@ -167,6 +171,12 @@ class CurlWorkers:
     def wake(self) -> None:
         """End the current `reports` from whichever thread."""
         self._waker.wake()
+
+    def running(self) -> Iterator[tuple[int, int, float]]:
+        """Yield, for every transfer in flight, its worker, its item's index, and since when."""
+        for transfer in self._running.values():
+            if transfer.ticket[0] >= 0:
+                yield 0, transfer.ticket[0], transfer.started
 
     def close(self) -> None:
         """Drop what is in flight, and every connection."""
@@ -249,17 +259,24 @@ class CurlWorkers:
                 self._settle(ticket, None, why, now, now)
             else:
                 self._running[transfer.curl] = transfer
+                if transfer.place is not None:
+                    transfer.place.take(index, transfer.started)
                 self._multi.add_handle(transfer.curl)
 
     def _made(self) -> Transfer:
         """Make one more transfer."""
+        transfer = self._requests.transfer(self._timeout)
         self._to_make -= 1
-        return self._requests.transfer(self._timeout)
+        if self._to_make < len(self._places):
+            transfer.place = self._places[self._to_make]
+        return transfer
 
     def _end(self, curl: Any, code: int, words: str) -> None:
         """Take in how a transfer has ended."""
         self._multi.remove_handle(curl)
         transfer = self._running.pop(curl)
+        if transfer.place is not None:
+            transfer.place.leave()
         now = clock()
         try:
             value = transfer.end(code, words)

@@ -1,6 +1,7 @@
 """One item at a time, where the caller is: the reference that every other model is compared with.
 
-Inside a host it is what a plain worker process runs.
+Inside a host it is what a plain worker process runs. With a timeout the one lane is a thread of its
+own, since the caller's can't be abandoned.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from outpace.drivers._lane import Lane
+from outpace.drivers import _lane
 from outpace.flow.data import Chunk, Report, Returned
-from outpace.flow.protocol import Call, Usage
+from outpace.flow.protocol import Call, Usage, Workers
 
 
 class Serial:
@@ -27,9 +28,13 @@ class Serial:
         """Return None: it runs everywhere."""
         return None
 
-    def open(self, call: Call, lanes: int) -> SerialWorkers:  # noqa: ARG002 - there is one lane
+    def open(self, call: Call, lanes: int) -> Workers:  # noqa: ARG002 - there is one lane
         """Open the one lane."""
-        return SerialWorkers(Lane(call))
+        if call.timeout is not None and not _lane.worker_process:
+            from outpace.drivers import threads  # noqa: PLC0415 - only then
+
+            return threads.driver.open(call, 1)
+        return SerialWorkers(_lane.Lane(call))
 
 
 class SerialWorkers:
@@ -37,7 +42,7 @@ class SerialWorkers:
 
     slots = 1
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: _lane.Lane) -> None:
         """Have nothing to do yet."""
         self.usage = Usage()
         self._lane = lane
@@ -60,6 +65,11 @@ class SerialWorkers:
 
     def wake(self) -> None:
         """Do nothing: `reports` never waits."""
+
+    def running(self) -> Iterator[tuple[int, int, float]]:
+        """Yield the item that runs now: its worker, its index, and since when."""
+        if (found := self._lane.row.running()) is not None:
+            yield 0, *found
 
     def interrupt(self) -> None:
         """Cancel the item if it is a coroutine; any thread may call this, before `close`."""

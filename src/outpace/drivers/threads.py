@@ -3,9 +3,11 @@
 All threads take chunks from one queue, so a slow item holds up nobody else. Queues are
 `queue.SimpleQueue`, which is one C call; there is no other shared state.
 
-A thread cannot be killed: closing waits for the items that are running now, except for coroutines,
-which are cancelled. Threads are daemons, so that an interpreter that is shutting down does not wait
-for them. Tested by `tests/drivers/test_threads.py`.
+A thread cannot be killed. An item that takes longer than the call's timeout is abandoned: its thread
+is left to itself, what it says later is not listened to, and another thread takes its place, and the
+rest of its chunk. Closing waits for the items that are running now, except for coroutines, which are
+cancelled, and except in a hurry (`interrupt`). Threads are daemons, so that an interpreter that is
+shutting down does not wait for them. Tested by `tests/drivers/test_threads.py`.
 """
 
 from __future__ import annotations
@@ -13,11 +15,15 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 
-from outpace.drivers._lane import Lane
+from outpace.drivers import _lane
+from outpace.drivers._lane import Lane, sequential
+from outpace.drivers._late import ABANDONED, Watch, timed_out
 from outpace.errors import WorkerStartError
 from outpace.flow.data import Chunk, Report, Returned
+from outpace.flow.ending import HURRY
 from outpace.flow.protocol import Call, Usage
 
 
@@ -47,6 +53,10 @@ class Threads:
         return workers
 
 
+Account = Report | Returned | BaseException | None
+clock = time.perf_counter
+
+
 class ThreadWorkers:
     """Be the threads, the queue they take from, and the queue they report to."""
 
@@ -56,29 +66,30 @@ class ThreadWorkers:
         self.usage = Usage()
         self._call = call
         self._inbox: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
-        self._outbox: queue.SimpleQueue[Report | Returned | BaseException | None] = (
-            queue.SimpleQueue()
-        )
+        # What a lane says, and which one: None before it is open, and for `wake`.
+        self._outbox: queue.SimpleQueue[tuple[Lane | None, Account]] = queue.SimpleQueue()
         self._closing = threading.Event()
+        self._hurry = False
         self._exit_error: BaseException | None = None
-        self._lanes: list[Lane] = []
-        self._threads: list[threading.Thread] = []
+        self._lanes: dict[int, Lane] = {}
+        self._abandoned: set[Lane] = set()
+        self._threads: dict[int, threading.Thread] = {}
+        # In a worker process it is the caller who keeps the time, since he can kill.
+        keeps_time = call.timeout is not None and not _lane.worker_process
+        self._watch = Watch(call.timeout, clock()) if keeps_time and call.timeout else None
         for n in range(lanes):
-            name = f"outpace-{n}"
-            thread = threading.Thread(target=self._work, args=(n,), name=name, daemon=True)
             try:
-                thread.start()
+                self._start(n)
             except RuntimeError as error:
                 self.close()
                 msg = (
                     f"only {n} of {lanes} threads could be started: {error}; use a lower in_flight="
                 )
                 raise WorkerStartError(msg) from error
-            self._threads.append(thread)
 
     def wait_ready(self) -> None:
         """Wait until one more thread is ready; raise what kept it from it."""
-        self._raise_or(self._outbox.get())
+        self._take(self._outbox.get())
 
     def start(self, chunk: Chunk) -> None:
         """Put a chunk in line for whichever thread is free first."""
@@ -88,68 +99,123 @@ class ThreadWorkers:
         """Wait for the first report; return it and all others that are there."""
         found: list[Report | Returned] = []
         with contextlib.suppress(queue.Empty):
-            self._raise_or(self._outbox.get(timeout=timeout), found)
+            found += self._take(self._outbox.get(timeout=self._patience(timeout)))
             while True:
-                self._raise_or(self._outbox.get_nowait(), found)
+                found += self._take(self._outbox.get_nowait())
+        if self._watch is not None and self._watch.look_at <= clock():
+            found += self._abandon_late(self._watch)
         return found
 
     def wake(self) -> None:
         """Put an empty account in the queue."""
-        self._outbox.put(None)
+        self._outbox.put((None, None))
+
+    def running(self) -> Iterator[tuple[int, int, float]]:
+        """Yield, for every item that runs now, its worker, its index, and since when."""
+        for lane in list(self._lanes.values()):
+            if (found := lane.row.running()) is not None:
+                yield lane.number, *found
+
+    def interrupt(self) -> None:
+        """Have `close` wait for nobody who goes on for long."""
+        self._hurry = True
 
     def close(self) -> None:
-        """Let each thread end after the item it is on, and wait for that."""
+        """Let each thread end after the item it is on, and wait for that, unless in a hurry."""
         self._closing.set()
         for _ in self._threads:
             self._inbox.put(None)
-        for lane in self._lanes:
+        for lane in self._lanes.values():
             lane.interrupt()
-        while (
-            self._threads and threading.main_thread().is_alive()
-        ):  # else the interpreter is ending
-            self._threads[-1].join()
-            self._threads.pop()
+        until = clock() + HURRY
+        while self._threads and threading.main_thread().is_alive():  # else all is ending
+            number, thread = next(iter(self._threads.items()))
+            thread.join(max(0.0, until - clock()) if self._hurry else None)
+            del self._threads[number]
         if self._exit_error is not None:
             error, self._exit_error = self._exit_error, None
             raise error
 
-    def _raise_or(
-        self,
-        account: Report | Returned | BaseException | None,
-        into: list[Report | Returned] | None = None,
-    ) -> None:
-        """Raise an account that is an error of a lane itself; collect one that is a report."""
+    def _start(self, number: int) -> None:
+        """Start one thread."""
+        name = f"outpace-{number}"
+        thread = threading.Thread(target=self._work, args=(number,), name=name, daemon=True)
+        thread.start()
+        self._threads[number] = thread
+
+    def _patience(self, timeout: float | None) -> float | None:
+        """Return how long to wait for reports, before looking for items that take too long."""
+        if self._watch is None:
+            return timeout
+        look = max(0.0, self._watch.look_at - clock())
+        return look if timeout is None else min(look, timeout)
+
+    def _take(self, said: tuple[Lane | None, Account]) -> Sequence[Report | Returned]:
+        """Return an account that is a report; raise one that is an error of a lane itself."""
+        lane, account = said
+        if lane in self._abandoned:
+            return ()
         if isinstance(account, BaseException):
             raise account
-        if account is not None and into is not None:
-            into.append(account)
+        return () if account is None else (account,)
+
+    def _abandon_late(self, watch: Watch) -> list[Report | Returned]:
+        """Give up the lanes whose item takes too long; coroutines have been cancelled already."""
+        now = clock()
+        running = []
+        for number, lane in self._lanes.items():
+            if (found := lane.row.running()) is not None:
+                running.append((number, found[1] + lane.grace))
+        accounts: list[Report | Returned] = []
+        for number in watch.late(running, now):
+            accounts += self._abandon(self._lanes[number], now)
+        return accounts
+
+    def _abandon(self, lane: Lane, now: float) -> list[Report | Returned]:
+        """Give up a lane; account for what it had done, the item it is stuck in, and the rest."""
+        assert lane.piece is not None
+        assert self._call.timeout is not None
+        chunk, position, values, failures = lane.piece
+        first, done = chunk.first + position, len(lane.row.ended)
+        self._abandoned.add(lane)
+        lane.abandoned = True
+        times = lane.row.column(done)
+        times.append(now)
+        failed = {n: failure for n, failure in failures.items() if n < done}
+        failed[done] = timed_out(self._call.timeout, ABANDONED)
+        report = sequential(first, [*values[:done], None], failed, times)
+        report.lane = lane.number
+        self._start(lane.number)
+        rest = chunk.indexes[position + done + 1 :]
+        return [report, Returned(rest)] if rest else [report]
 
     def _work(self, number: int) -> None:
         """Be one thread: open a lane, carry chunks until told to end."""
         try:
             lane = Lane(self._call, number)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the caller is waiting
-            self._outbox.put(error)
+            self._outbox.put((None, error))
             return
-        self._lanes.append(lane)
-        self._outbox.put(None)
+        self._lanes[number] = lane
+        self._outbox.put((lane, None))
         try:
             self._carry(lane)
         except BaseException as error:  # noqa: BLE001 - not an item's, but the lane's: a broken loop
             if not self._closing.is_set():
-                self._outbox.put(error)
+                self._outbox.put((lane, error))
         finally:
             try:
                 lane.close()
             except BaseException as error:  # noqa: BLE001 - it is raised by `close`
-                self._exit_error = error
+                if not lane.abandoned:
+                    self._exit_error = error
 
     def _carry(self, lane: Lane) -> None:
         """Carry chunks from the queue until told to end."""
         while (chunk := self._inbox.get()) is not None and not self._closing.is_set():
             for report in lane.carry(chunk):
-                self._outbox.put(report)
-                if self._closing.is_set():
+                self._outbox.put((lane, report))
+                if lane.abandoned or self._closing.is_set():
                     return
             del chunk
 

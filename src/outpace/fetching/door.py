@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.util
 import inspect
 import os
 import weakref
@@ -25,6 +23,7 @@ from outpace.fetching.work import Work
 from outpace.flow.data import Outcome
 from outpace.flow.job import Job, check_positive
 from outpace.flow.protocol import Call
+from outpace.flow.retry import Retry
 from outpace.flow.run import Flow, Run
 from outpace.registry import opening
 
@@ -166,18 +165,13 @@ def put_together(
         model = "curl" if count == 1 else "processes+curl"
         chosen = opening(model, count, look_ahead, for_requests=True)
         call = Call(getter.shared(count))
-        job = Job(call, work.items(), None, ordered=False, chunk=CHUNK, on_error="return")
-        run = Fetch(Flow(_with_retries(job, retries), chosen), work)
+        retry = Retry(retries, on=TemporaryFetchError, wait=wait_for) if retries else None
+        job = Job(
+            call, work.items(), None, ordered=False, chunk=CHUNK, on_error="return", retry=retry
+        )
+        run = Fetch(Flow(job, chosen), work)
         undo.pop_all()
     return run
-
-
-def _with_retries(job: Job, retries: int) -> Job:
-    """Have the engine try again what may succeed later, as long after as the site asks."""
-    if not retries or importlib.util.find_spec("outpace.flow.retry") is None:
-        return job
-    retry = importlib.import_module("outpace.flow.retry")
-    return replace(job, **{"retry": retry.Retry(retries, on=TemporaryFetchError, wait=wait_for)})  # noqa: PIE804 - until main has it
 
 
 def _work(

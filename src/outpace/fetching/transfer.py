@@ -23,6 +23,7 @@ from outpace.fetching.kinds import Facts, explain, is_temporary
 from outpace.fetching.page import Page
 from outpace.fetching.politeness import Preliminary
 from outpace.fetching.urls import redacted
+from outpace.flow.board import Place
 
 if TYPE_CHECKING:
     from outpace.fetching.request import Getter
@@ -47,7 +48,8 @@ class Transfer:
 
         self.curl = pycurl.Curl()
         self.started = 0.0
-        self.ticket: Any = None  # the driver's
+        self.ticket: Any = None  # the driver's, as is the next
+        self.place: Place | None = None
         self._getter = getter
         self._keep = getter.keep_body
         self._hash = getter.hash_body

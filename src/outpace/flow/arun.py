@@ -150,13 +150,16 @@ async def _values(
     flow: Flow, view: Callable[[Settled, Sequence[int]], Iterator[T]]
 ) -> AsyncGenerator[T, None]:
     """Carry the job out; yield what the user asked to see."""
-    source = _Feed(flow) if isinstance(flow.job.items, AsyncIterable) else iter(flow.job.items)
+    news = asyncio.Event()
+    flow.woken = news.set
+    items = flow.job.items
+    source = _Feed(flow, news) if isinstance(items, AsyncIterable) else iter(items)
     try:
         while not flow.dispatcher.finished:
             for settled, positions in await _decided(flow, source):
                 for value in view(settled, positions):
                     yield value
-            await _heard(flow, source)
+            await _heard(flow, source, news)
         if flow.source_error is not None:
             raise flow.source_error
     finally:
@@ -168,7 +171,7 @@ async def _decided(flow: Flow, source: _Feed | Iterator[Any]) -> list[Release]:
     if flow.stopping:
         flow.dispatcher.stop()
     released = []
-    for action in flow.dispatcher.decide():
+    for action in flow.dispatcher.decide(clock()):
         match action:
             case Pull(room):
                 if isinstance(source, _Feed):
@@ -182,13 +185,19 @@ async def _decided(flow: Flow, source: _Feed | Iterator[Any]) -> list[Release]:
     return released
 
 
-async def _heard(flow: Flow, source: _Feed | Iterator[Any]) -> None:
-    """Wait for news, of the workers or of the items."""
+async def _heard(flow: Flow, source: _Feed | Iterator[Any], news: asyncio.Event) -> None:
+    """Wait for news: of the workers, of the items, or that it is time to try an item again."""
     workers: Any = flow.workers
     if workers is not None and flow.dispatcher.awaits_reports:
         flow.observe(await workers.areports(flow.patience))
-    elif isinstance(source, _Feed) and not flow.dispatcher.finished:
-        await source.fed()
+        return
+    pause = flow.pause
+    awaits_items = isinstance(source, _Feed) and not source.ready
+    if not flow.dispatcher.finished and (awaits_items or pause is not None):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await news.wait()
+        news.clear()
 
 
 async def _aclose(flow: Flow, source: object) -> None:
@@ -214,15 +223,14 @@ async def _opened(flow: Flow) -> AsyncWorkers:
 class _Feed:
     """Read an asynchronous iterable in a task, as far as it was asked to."""
 
-    def __init__(self, flow: Flow) -> None:
-        """Read nothing yet."""
+    def __init__(self, flow: Flow, news: asyncio.Event) -> None:
+        """Read nothing yet; `news` is set when something was read."""
         self._flow = flow
         self._asked = 0
         self._taken: deque[Any] = deque()
         self._over = self._closing = False
         self._more = asyncio.Event()
-        self._news = asyncio.Event()
-        flow.woken = self._news.set
+        self._news = news
         self._task = asyncio.create_task(self._read(), name="outpace items")
 
     def pull(self, room: int) -> None:
@@ -237,10 +245,10 @@ class _Feed:
         self._asked = 0 if self._over else max(0, room - len(self._taken))
         self._more.set()
 
-    async def fed(self) -> None:
-        """Wait until something was read."""
-        if not self._taken and not self._over:
-            await self._news.wait()
+    @property
+    def ready(self) -> bool:
+        """Say whether something was read, or never will be."""
+        return bool(self._taken) or self._over
 
     async def aclose(self) -> None:
         """Stop reading and close the iterable's generator."""

@@ -80,7 +80,11 @@ class Report:
 
 @dataclass(slots=True)
 class Returned:
-    """Give back items that were handed to a worker but never started there."""
+    """Give back items that were handed to a worker and did not end there, through no fault of theirs.
+
+    They were never started, or went down with a worker that another item took along; either way the
+    next attempt has the same number as this one.
+    """
 
     indexes: Sequence[int]
 
@@ -119,6 +123,26 @@ class Settled:
     def outcomes(self) -> Iterator[Outcome]:
         """Make every outcome, in the order of the columns."""
         return map(self.outcome, range(len(self)))
+
+    def only(self, positions: Sequence[int]) -> Settled:
+        """Return those positions of it, with their share of the CPU time."""
+        report = self.report
+        part = Report(
+            [report.indexes[p] for p in positions],
+            [report.values[p] for p in positions],
+            array("d", (report.started[p] for p in positions)),
+            array("d", (report.ended[p] for p in positions)),
+            {n: report.failures[p] for n, p in enumerate(positions) if p in report.failures},
+            report.cpu_s * len(positions) / len(report),
+            report.worker,
+            report.lane,
+        )
+        return Settled(
+            part,
+            [self.items[p] for p in positions],
+            [self.queued[p] for p in positions],
+            [self.attempts[p] for p in positions],
+        )
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -193,9 +217,11 @@ OUTCOMES: dict[Kind, type[Outcome]] = {
 class Summary:
     """Be what is known of a run so far.
 
-    Seconds: `startup_s` until the workers were ready, `makespan_s` from then to the last outcome.
-    `throughput` is settled items a second. `cpu_s` and `peak_bytes` are those of worker processes,
-    complete when the run has ended; `peak_bytes` is the sum of each one's own peak.
+    `items` are those that have come out: `done`, `failed`, `timed_out` and `lost` add up to it.
+    `retries` counts the attempts beyond each item's first. Seconds: `startup_s` until the workers
+    were ready, `makespan_s` from then to the last outcome. `throughput` is settled items a second.
+    `cpu_s` and `peak_bytes` are those of worker processes, complete when the run has ended;
+    `peak_bytes` is the sum of each one's own peak.
     """
 
     model: str
@@ -204,7 +230,9 @@ class Summary:
     items: int
     done: int
     failed: int
+    timed_out: int
     lost: int
+    retries: int
     startup_s: float
     makespan_s: float
     throughput: float
@@ -214,8 +242,13 @@ class Summary:
 
     def __str__(self) -> str:
         """Say it in one line, and then the reasons."""
-        bad = f", {self.failed} failed" if self.failed else ""
-        bad += f", {self.lost} lost" if self.lost else ""
+        counts = (
+            (self.failed, "failed"),
+            (self.timed_out, "timed out"),
+            (self.lost, "lost"),
+            (self.retries, "retries" if self.retries > 1 else "retry"),
+        )
+        bad = "".join(f", {count} {what}" for count, what in counts if count)
         line = (
             f"{self.items} items with {self.model} ({self.in_flight} at once) in "
             f"{self.makespan_s:.3g} s and {self.startup_s:.3f} s start-up: "

@@ -1,15 +1,15 @@
 """The dispatcher: which item goes when. It decides; `flow.run` does.
 
-It owns all mutable state of a run and does no I/O: it reads no clock, starts no thread, and does not
-even read the caller's iterable (it asks for items with `Pull` and is given them with `admit`). So it
-is tested by scenarios and by Hypothesis in virtual time (`tests/flow/test_dispatch.py`).
+It owns all mutable state of a run and does no I/O: it reads no clock, starts no thread, throws no
+dice, and does not even read the caller's iterable (it asks for items with `Pull` and is given them with
+`admit`). So it is tested by scenarios and by Hypothesis in virtual time (`tests/flow/test_dispatch.py`).
 
 Guarantees, each with a test there: every admitted item is settled exactly once; no more chunks are
 out than the limit allows; nothing is pulled after `stop` or beyond the reorder window; with `InOrder`
-what is released is in order.
+what is released is in order; no item is attempted more often than its `Retry` says.
 
-An item's states:  waiting -> in flight -> settled,  and back from in flight to waiting when a worker
-returns it unstarted.
+An item's states:  waiting -> in flight -> settled;  back from in flight to waiting when a worker
+returns it; and in flight -> backing off -> waiting when it failed and is to be tried again.
 
 **Chunks.** A slot (one lane of one worker) is given chunks that are worth about `AIM` seconds by the
 times measured so far, growing by at most `GROWTH` a step, never more than a small share of what is
@@ -23,8 +23,9 @@ simpler: its credit is counted in items, as many as it has lanes and some more.
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,7 @@ from outpace.flow.data import Chunk, Report, Returned, Settled
 from outpace.flow.limit import Limit
 from outpace.flow.order import Order, Release
 from outpace.flow.outstanding import Outstanding
+from outpace.flow.retry import Retry
 
 # bench/chunks.py sweeps these; what it showed was seen on two cores that others used as well.
 # AIM: items of 10 us cost the same from 2 to 200 ms. Uneven ones, their number unknown, took 1.6 x the
@@ -78,8 +80,15 @@ class Counts:
     pulled: int = 0
     settled: int = 0
     failed: int = 0
+    timed_out: int = 0
     lost: int = 0
+    retries: int = 0
     chunks: int = 0
+
+    @property
+    def bad(self) -> int:
+        """Count the items that ended without a value."""
+        return self.failed + self.timed_out + self.lost
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -88,7 +97,8 @@ class Dispatcher:
 
     `slots` is how many items the workers can run at once and `lanes` how many of these one worker
     has; `shared` says that the lanes of a worker take from one queue, item by item. `total` is how
-    many items there will be, if known; `fixed_chunk` overrides the measuring.
+    many items there will be, if known; `fixed_chunk` overrides the measuring. `retry` says which
+    failures are final, and `dice` gives the chance in its pauses, from 0 to 1.
     """
 
     limit: Limit
@@ -99,19 +109,24 @@ class Dispatcher:
     total: int | None = None
     fixed_chunk: int | None = None
     keep_order_window: bool = True
+    retry: Retry | None = None
+    dice: Callable[[], float] = lambda: 0.5
     counts: Counts = field(default_factory=Counts)
 
     # The mutable state.
     reading_held: bool = field(default=False, init=False)
+    begun: int = field(default=0, init=False)  # items before this index have gone out once
     _size: int = field(default=1, init=False)  # of the next chunk
     _item_s: float | None = field(default=None, init=False)  # what an item takes in its lane
     _next: int = field(default=0, init=False)  # the index of the next item to be admitted
     _exhausted: bool = field(default=False, init=False)
-    _begun: int = field(default=0, init=False)  # items before this index have gone out once
     _waiting: deque[Chunk] = field(default_factory=deque, init=False)
     _waiting_items: int = field(default=0, init=False)
     _out: Outstanding = field(default_factory=Outstanding, init=False)
     _releases: deque[Release] = field(default_factory=deque, init=False)
+    # Backing off: when each is due, its index, and what it comes to if it is not tried again after all.
+    _resting: list[tuple[float, int, Settled]] = field(default_factory=list, init=False)
+    _stopped: bool = field(default=False, init=False)
 
     # Events: what happened.
 
@@ -134,37 +149,80 @@ class Dispatcher:
     def stop(self) -> None:
         """Start nothing new; what has gone out ends, also what a worker gave or gives back.
 
-        So what comes out in order has no gaps: it is the first so many items.
+        So what comes out in order has no gaps: it is the first so many items. Nothing is tried again.
         """
-        self._exhausted = True
-        self._waiting = deque(chunk for chunk in self._waiting if chunk.first < self._begun)
+        self._exhausted = self._stopped = True
+        while self._resting:
+            self._leave(heapq.heappop(self._resting)[2])
+        self._waiting = deque(chunk for chunk in self._waiting if chunk.first < self.begun)
         self._waiting_items = sum(map(len, self._waiting))
 
     def resize(self, slots: int, lanes: int, *, shared: bool) -> None:
         """Learn that the workers have changed."""
         self.slots, self.lanes, self.shared = slots, lanes, shared
 
-    def observe(self, report: Report | Returned) -> None:
+    def observe(self, report: Report | Returned, now: float = 0.0) -> None:
         """Take in what a worker said."""
         if isinstance(report, Returned):
             self._take_back(report)
             return
-        settled = Settled(report, *self._out.match(report.indexes))
+        settled: Settled | None = Settled(report, *self._out.match(report.indexes))
         self._learn(report)
+        if report.failures and self.retry is not None and not self._stopped:
+            settled = self._to_rest(settled, self.retry, now)  # type: ignore[arg-type]
+        if settled is not None:
+            self._leave(settled)
+
+    def _leave(self, settled: Settled) -> None:
+        """Count what is finished, and let it leave when it is its turn."""
         counts = self.counts
-        counts.settled += len(report)
-        if report.failures:
-            lost = sum(failure.kind == "lost" for failure in report.failures.values())
-            counts.lost += lost
-            counts.failed += len(report.failures) - lost
+        counts.settled += len(settled)
+        for failure in settled.report.failures.values():
+            match failure.kind:
+                case "lost":
+                    counts.lost += 1
+                case "timed-out":
+                    counts.timed_out += 1
+                case _:
+                    counts.failed += 1
         self._releases.extend(self.order.push(settled))
+
+    def _to_rest(self, settled: Settled, retry: Retry, now: float) -> Settled | None:
+        """Set aside what is to be tried again; return what is left, None when that is nothing."""
+        resting = set()
+        for position, failure in settled.report.failures.items():
+            pause = retry.pause(settled.attempts[position], failure, self.dice)
+            if pause is not None:
+                index = settled.report.indexes[position]
+                heapq.heappush(self._resting, (now + pause, index, settled.only((position,))))
+                resting.add(position)
+        if not resting:
+            return settled
+        left = [position for position in range(len(settled)) if position not in resting]
+        return settled.only(left) if left else None
+
+    def _rise(self, now: float) -> None:
+        """Let those wait for a worker again whose pause is over, before all others."""
+        while self._resting and self._resting[0][0] <= now:
+            _, index, settled = heapq.heappop(self._resting)
+            attempt = settled.attempts[0] + 1
+            chunk = Chunk(index, [settled.items[0]], settled.queued[0], attempt)
+            self._waiting.appendleft(chunk)
+            self._waiting_items += 1
+            self.counts.retries += 1
 
     # Decisions: what to do.
 
     @property
     def finished(self) -> bool:
         """Say whether every item is settled and released, and no more will come."""
-        return self._exhausted and not (self._waiting or self._out.chunks or self._releases)
+        return self._exhausted and not (
+            self._waiting or self._out.chunks or self._releases or self._resting
+        )
+
+    def pause(self, now: float) -> float | None:
+        """Say how many seconds there are until an item is to be tried again, None without one."""
+        return max(0.0, self._resting[0][0] - now) if self._resting else None
 
     @property
     def in_flight(self) -> int:
@@ -176,12 +234,13 @@ class Dispatcher:
         """Say whether anything is out that a worker has to report."""
         return self._out.chunks > 0
 
-    def decide(self) -> Iterator[Action]:
+    def decide(self, now: float = 0.0) -> Iterator[Action]:
         """Yield what is to be done now, one action at a time, each done before the next is asked.
 
         Work goes out before results do, so the workers are busy while the caller looks at a value;
         except where items come slowly.
         """
+        self._rise(now)
         if self.reading_held:  # reading takes long, and nobody should wait for it who need not
             yield from self._settle()
         self.reading_held = False
@@ -192,7 +251,7 @@ class Dispatcher:
                 break
             chunk = self._next_chunk(room)
             self._out.add(chunk)
-            self._begun = max(self._begun, chunk.indexes.stop)
+            self.begun = max(self.begun, chunk.indexes.stop)
             self.counts.chunks += 1
             yield Start(chunk)
         yield from self._settle()

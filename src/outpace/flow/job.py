@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from outpace.errors import UsageError, UsageTypeError
-from outpace.flow.protocol import Call
+from outpace.flow.protocol import Call, Care
+from outpace.flow.retry import Retry
+from outpace.machine import usable_memory
 
 OnError = Literal["raise", "skip", "return"]
 
@@ -24,6 +26,7 @@ class Job:
     ordered: bool = True
     chunk: int | None = None
     on_error: OnError = "raise"
+    retry: Retry | None = None
 
 
 def make_job(
@@ -33,6 +36,8 @@ def make_job(
     setup: Callable[[], Any] | None = None,
     ordered: bool = True,
     chunk: int | None = None,
+    timeout: float | None = None,
+    retries: int | Retry = 0,
     on_error: str = "raise",
     allow_async_items: bool = False,
 ) -> Job:
@@ -41,11 +46,46 @@ def make_job(
     check_function(fn, takes_state=setup is not None)
     _check_items(items, allow_async=allow_async_items)
     check_positive("chunk", chunk)
+    check_seconds("timeout", timeout)
     if on_error not in ("raise", "skip", "return"):
         msg = f"on_error is 'raise', 'skip' or 'return', not {on_error!r}"
         raise UsageError(msg)
-    call = Call(fn, setup, is_async=is_coroutine_function(fn))
-    return Job(call, items, count(items), ordered, chunk, on_error)  # type: ignore[arg-type]
+    retry = retries if isinstance(retries, Retry) else Retry(retries)
+    call = Call(fn, setup, is_async=is_coroutine_function(fn), timeout=timeout)
+    return Job(
+        call,
+        items,
+        count(items),
+        ordered,
+        chunk,
+        on_error,  # type: ignore[arg-type]
+        retry if retry.times else None,
+    )
+
+
+def make_care(max_items: int | None, max_memory: float | None, max_crashes: int | None) -> Care:
+    """Check how long a worker is kept; raise `UsageError` or `UsageTypeError` for what cannot work.
+
+    `max_memory` is bytes, or, as a fraction up to 1.0, a share of the memory that this process may use
+    (the cgroup's limit where there is one).
+    """
+    check_positive("max_items", max_items)
+    if max_crashes is not None and (type(max_crashes) is not int or max_crashes < 0):
+        msg = f"max_crashes must be a whole number, 0 or more, not {max_crashes!r:.80}"
+        raise UsageError(msg)
+    if isinstance(max_memory, float) and 0 < max_memory <= 1:
+        total = usable_memory()
+        if total is None:
+            msg = "max_memory as a share needs to know the memory there is; give it in bytes here"
+            raise UsageError(msg)
+        return Care(max_items, int(max_memory * total), max_crashes)
+    if max_memory is not None and (type(max_memory) is not int or max_memory < 1):
+        msg = (
+            "max_memory must be a whole number of bytes, or a share of the memory there is, above 0 "
+            f"and up to 1.0, not {max_memory!r:.80}"
+        )
+        raise UsageError(msg)
+    return Care(max_items, max_memory, max_crashes)
 
 
 def count(items: object) -> int | None:
@@ -88,6 +128,18 @@ def check_positive(name: str, value: object) -> None:
         raise UsageTypeError(msg)
     if value < 1:
         msg = f"{name} must be at least 1, not {value}; leave it out to have it chosen"
+        raise UsageError(msg)
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Raise unless it is None or a number of seconds above 0."""
+    if value is None:
+        return
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        msg = f"{name} must be a number of seconds, not {_kind(value)}: {value!r:.80}"
+        raise UsageTypeError(msg)
+    if not 0 < value < float("inf"):
+        msg = f"{name} must be a number of seconds above 0, not {value}; leave it out for none"
         raise UsageError(msg)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from outpace.flow.board import Board
 from outpace.flow.data import Chunk, Report, Returned
 
 
@@ -22,14 +23,31 @@ from outpace.flow.data import Chunk, Report, Returned
 class Call:
     """Be what every lane carries out: `fn(item)`, or `fn(item, state)` when there is a setup.
 
-    `is_async` says that `fn` is a coroutine function. `context` is the caller's context variables;
-    it stays in this process.
+    `is_async` says that `fn` is a coroutine function. `timeout` is how many seconds one attempt of
+    one item may take. `context` is the caller's context variables; it stays in this process.
+    `board` is where the lanes of a hosted worker write what they are on.
     """
 
     fn: Callable[..., Any]
     setup: Callable[[], Any] | None = None
     is_async: bool = False
+    timeout: float | None = None
     context: contextvars.Context = field(default_factory=contextvars.copy_context, compare=False)
+    board: Board | None = field(default=None, compare=False)
+
+
+@dataclass(slots=True, frozen=True)
+class Care:
+    """Be how long a worker of a host is kept, and how often it is replaced.
+
+    `max_items`: how many items it carries out before a fresh one takes its place. `max_memory`: the
+    same for bytes resident, looked at between items. `max_crashes`: how many deaths of one worker are
+    made good; None for as many as it takes while items succeed in between.
+    """
+
+    max_items: int | None = None
+    max_memory: int | None = None
+    max_crashes: int | None = None
 
 
 @dataclass(slots=True)
@@ -104,6 +122,6 @@ class Host(Protocol):
         """Say why it cannot run here and what to do, or None when it can."""
         ...
 
-    def open(self, call: Call, driver: Driver, workers: int, lanes: int) -> Workers:
-        """Make ready that many workers, each with a driver of that many lanes."""
+    def open(self, call: Call, driver: Driver, workers: int, slots: int, care: Care) -> Workers:
+        """Make ready that many workers with a driver each, `slots` lanes in all."""
         ...

@@ -7,11 +7,13 @@ consumer therefore stops the reading of inputs, and leaving the `for` stops the 
 
 Guarantees: workers are opened when the first item is there, and closed when the iteration ends in any
 way; an error of the items iterable is raised after everything before it has come out; a `Run` is used
-once. Tested by `tests/flow/test_run.py` and, over every model, by `tests/conformance`.
+once; Ctrl-C and SIGTERM end it within a second, whatever the workers do, and say in a line what became
+of it. Tested by `tests/flow/test_run.py` and, over every model, by `tests/conformance`.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -21,6 +23,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from outpace.errors import UsageError
 from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import AIM, Dispatcher, Pull, Settle, Start
+from outpace.flow.ending import Terminated, tell, terminable
 from outpace.flow.job import Job
 from outpace.flow.limit import Fixed
 from outpace.flow.order import AsTheyCome, InOrder, Release
@@ -81,6 +84,8 @@ class Flow:
             total=job.total,
             fixed_chunk=job.chunk,
             keep_order_window=job.ordered,
+            retry=job.retry,
+            dice=_dice() if job.retry is not None else lambda: 0.0,
         )
         self.workers: Workers | None = None
         self.usage = Usage()
@@ -92,6 +97,7 @@ class Flow:
         self.abandoned = False
         self.source_error: BaseException | None = None
         self.reading_s = 0.0  # spent on reading since results were last looked for
+        self._news = threading.Event()  # somebody has said `wake` while nothing was in flight
 
     def pull(self, source: Iterator[Any], room: int) -> None:
         """Read up to `room` items; fewer when they come slowly, so that results are not held up."""
@@ -120,8 +126,23 @@ class Flow:
 
     @property
     def patience(self) -> float | None:
-        """Say how long to wait for reports: not long while there are slow items to be read."""
-        return SLOW_SOURCE if self.dispatcher.reading_held else None
+        """Say how long to wait for reports: not long while there are slow items to be read.
+
+        And no longer than until an item is to be tried again.
+        """
+        slow = SLOW_SOURCE if self.dispatcher.reading_held else None
+        pause = self.pause
+        return slow if pause is None else pause if slow is None else min(slow, pause)
+
+    @property
+    def pause(self) -> float | None:
+        """Say how many seconds there are until an item is to be tried again, None without one."""
+        return self.dispatcher.pause(clock())
+
+    def rest(self) -> None:
+        """Wait until an item is to be tried again, or somebody says `wake`; nothing is in flight."""
+        if self._news.wait(self.pause):
+            self._news.clear()
 
     def opened(self, workers: Workers, began_opening: float) -> Workers:
         """Note that the workers are ready."""
@@ -134,15 +155,14 @@ class Flow:
         """Tell the dispatcher what the workers said."""
         workers = self.workers
         assert workers is not None
+        self.latest = now = clock()
         for report in reports:
-            self.dispatcher.observe(report)
-        self.latest = clock()
+            self.dispatcher.observe(report, now)
         if workers.slots != self.dispatcher.slots:
             self.dispatcher.limit = Fixed(workers.slots)
             lanes = max(1, workers.slots // self.opening.workers)
             self.dispatcher.resize(workers.slots, lanes, shared=self.opening.shared)
-        counts = self.dispatcher.counts
-        if self.job.on_error == "raise" and counts.failed + counts.lost:
+        if self.job.on_error == "raise" and self.dispatcher.counts.bad:
             self.dispatcher.exhaust()
 
     def stop(self) -> None:
@@ -159,20 +179,28 @@ class Flow:
         """Have whatever the loop waits for end now, so that it looks at what has changed."""
         if self.workers is not None:
             self.workers.wake()
+        self._news.set()
         self.woken()
+
+    def hurry(self) -> None:
+        """Have the workers closed without waiting for what they are on. Call it before the closing."""
+        interrupt: Callable[[], object] | None = getattr(self.workers, "interrupt", None)
+        if interrupt is not None:
+            interrupt()
 
     def summary(self) -> Summary:
         """Say what is known so far."""
         counts, seconds = self.dispatcher.counts, self.latest - self.began
-        bad = counts.failed + counts.lost
         return Summary(
             model=self.opening.model,
             workers=self.opening.workers,
             in_flight=self.dispatcher.slots,
             items=counts.settled,
-            done=counts.settled - bad,
+            done=counts.settled - counts.bad,
             failed=counts.failed,
+            timed_out=counts.timed_out,
             lost=counts.lost,
+            retries=counts.retries,
             startup_s=self.startup_s + getattr(self.opening, "startup_s", 0.0),
             makespan_s=seconds,
             throughput=counts.settled / seconds if seconds > 0 else 0.0,
@@ -261,25 +289,43 @@ class Run(Generic[T]):
 
 def releases(flow: Flow) -> Generator[Release, None, None]:
     """Carry the job out; yield what is finished, in the order it is wanted."""
-    dispatcher, source = flow.dispatcher, iter(flow.job.items)  # type: ignore[arg-type]
     try:
-        while not (dispatcher.finished or flow.abandoned):
-            if flow.stopping:
-                dispatcher.stop()
-            for action in dispatcher.decide():
-                match action:
-                    case Pull(room):
-                        flow.pull(source, room)
-                    case Start(chunk):
-                        _workers(flow).start(chunk)
-                    case Settle(settled, positions):
-                        yield settled, positions
-            if dispatcher.awaits_reports and not flow.abandoned:
-                flow.observe(_workers(flow).reports(flow.patience))
-        if flow.source_error is not None:
-            raise flow.source_error
+        with terminable():
+            yield from _carried_out(flow)
+    except (KeyboardInterrupt, Terminated):
+        flow.hurry()
+        raise
     finally:
         _close(flow)
+
+
+def _carried_out(flow: Flow) -> Generator[Release, None, None]:
+    """Ask the dispatcher what to do, do it, wait for reports, tell the dispatcher."""
+    dispatcher, source = flow.dispatcher, iter(flow.job.items)  # type: ignore[arg-type]
+    while not (dispatcher.finished or flow.abandoned):
+        if flow.stopping:
+            dispatcher.stop()
+        for action in dispatcher.decide(clock()):
+            match action:
+                case Pull(room):
+                    flow.pull(source, room)
+                case Start(chunk):
+                    _workers(flow).start(chunk)
+                case Settle(settled, positions):
+                    yield settled, positions
+        _hear(flow)
+    if flow.source_error is not None:
+        raise flow.source_error
+
+
+def _hear(flow: Flow) -> None:
+    """Wait for news: of the workers, or that it is time to try an item again."""
+    if flow.abandoned:
+        return
+    if flow.dispatcher.awaits_reports:
+        flow.observe(_workers(flow).reports(flow.patience))
+    elif flow.pause is not None:
+        flow.rest()
 
 
 def _workers(flow: Flow) -> Workers:
@@ -306,5 +352,15 @@ def _values(
     try:
         for release in settled:
             yield from view(*release)
+    except (KeyboardInterrupt, Terminated) as error:
+        tell(flow.dispatcher, error)
+        raise
     finally:
         settled.close()
+
+
+def _dice() -> Callable[[], float]:
+    """Return what throws the dice for the pauses between attempts."""
+    import random  # noqa: PLC0415 - 3 ms, for jobs that retry
+
+    return random.random

@@ -3,52 +3,62 @@
 No manager thread, no queue or lock shared between workers: one thread here listens to reports and
 deaths alike.
 
-Guarantees: it is ready when every worker has opened its setup; a worker that dies is reported at
-once, its running chunk as lost, what it had not begun as returned, and it is replaced, up to
-`CRASHES` times a worker; after `close` no process or descriptor is left. Idle workers close their
-setups in peace; one that is still busy gets `GRACE` seconds to unwind before it is killed.
-Tested by `tests/hosts/test_processes.py` and over every model by `tests/conformance`.
+Guarantees: it is ready when every worker has opened its setup; a worker that dies is noticed at once
+and replaced (`_places`), only the item that is to blame is lost (`_blame`), and everything else that
+it had goes back; an item that takes longer than its timeout costs its worker and nobody else
+(`_deadlines`); a worker that has had its share of items or memory is replaced between items; after
+`close` no process, descriptor or shared memory is left (`_goodbye`). Tested by
+`tests/hosts/test_processes.py` and over every model by `tests/conformance`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import signal
+import os
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from outpace.errors import WorkerLostError, WorkerStartError
-from outpace.flow.data import Chunk, Failure, Report, Returned
-from outpace.flow.protocol import Call, Driver, Usage
+from outpace.drivers._lane import needs_loop
+from outpace.drivers._late import GRACE, setup_patience
+from outpace.errors import SetupError, UsageError, WorkerStartError
+from outpace.flow.board import Shape
+from outpace.flow.data import Chunk, Report, Returned
+from outpace.flow.protocol import Call, Care, Driver, Usage
+from outpace.hosts._deadlines import Deadlines
 from outpace.hosts._ear import Ear
+from outpace.hosts._goodbye import say_goodbye
 from outpace.hosts._group import describe_exit, kill_group
 from outpace.hosts._hello import pack_call, surroundings
-from outpace.hosts._launch import Launched, Launcher, launcher
-from outpace.hosts._peer import (
-    Peer,
-    failures,
-    load_error,
-    lost,
-    untransferable,
-)
+from outpace.hosts._inquest import Inquest
+from outpace.hosts._launch import Death, Launched, Launcher, launcher
+from outpace.hosts._peer import Peer, failures, load_error, untransferable
+from outpace.hosts._places import Places
+from outpace.hosts._shared import Shared, launch_sharing
 from outpace.hosts._value import by_value
+from outpace.hosts._voices import Ears
 from outpace.hosts._wire import Channel, Message, Packed, pack
 
-CRASHES = 5  # replacements per worker; arbitrary: enough for a few bad items, an end for a loop
-EXIT_GRACE = 1.0  # seconds from a worker's last word to its end: for what it does at exit
-GRACE = 0.25  # seconds that a busy worker has to unwind when the run is closed half-way
+EXIT_PATIENCE = (
+    10.0  # seconds that the exit of a setup may take: to flush, to say goodbye to a server
+)
+LAST_WORD = 1.0  # seconds from a worker's last word to its end: for what it does at exit
+
+clock = time.perf_counter
 
 
 class Crew:
     """Be the worker processes, and what is out to each."""
 
-    def __init__(self, call: Call, driver: Driver, slots: int, crashes: int) -> None:
+    def __init__(self, call: Call, driver: Driver, slots: int, workers: int, care: Care) -> None:
         """Have none yet: `launch` starts them, and `wait_ready` waits until they are."""
         self.slots = slots
         self.usage = Usage()
+        self._owner = os.getpid()
+        self._call = call
         self._driver = driver
+        self._care = care
         self._by_value = by_value(call)
         self._hello = pack_call(call, self._by_value)
         # What every worker would import is imported once, before the fork.
@@ -63,19 +73,28 @@ class Crew:
         self._workers: dict[int, Peer] = {}
         self._backlog: deque[Chunk] = deque()
         self._news: list[Report | Returned] = []
-        self._crashes_left = crashes
+        self._deadlines: Deadlines | None = None
+        self._places = Places(care.max_crashes)
+        self._inquest = Inquest(workers, call.timeout)
+        self._ears = Ears()
         self._exit_error: BaseException | None = None
-        self._closed = False
+        self._closed = self._hurry = False
         self._watched: socket.socket | None = None
 
     # Opening.
 
-    def launch(self, places: list[tuple[int, int]]) -> None:
-        """Start a worker for each (number, lanes), and say hello to it."""
-        launched = self._launcher.launch(len(places))
+    def launch(self, places: list[tuple[int, int]], suspects: Iterable[Chunk] = ()) -> None:
+        """Start a worker for each (number, lanes), and say hello to it.
+
+        `suspects` run alone in the first of them, before it gets anything else.
+        """
+        shapes = [Shape.of(lanes, scattered=self._driver.scattered) for _, lanes in places]
+        processes = launch_sharing(self._launcher, shapes)
         self._watch_launcher()
-        for one, (number, lanes) in zip(launched, places, strict=True):
-            self._greet(one, number, lanes)
+        for (process, memory), (number, lanes) in zip(processes, places, strict=True):
+            worker = self._greet(process, number, lanes, memory)
+            worker.suspects.extend(suspects)
+            suspects = ()
 
     def _watch_launcher(self) -> None:
         """Listen to what tells of deaths now, if anything does."""
@@ -87,42 +106,47 @@ class Crew:
                 self._ear.add(watched)
             self._watched = watched
 
-    def _greet(self, launched: Launched, number: int, lanes: int) -> None:
+    def _greet(self, launched: Launched, number: int, lanes: int, shared: Shared) -> Peer:
         """Tell a new worker what to be."""
         launched.sock.setblocking(False)  # noqa: FBT003 - its only form
-        worker = Peer(number, lanes, launched.pid, Channel(launched.sock))
+        worker = Peer(number, lanes, launched.pid, Channel(launched.sock), shared)
         self._workers[worker.pid] = worker
         self._ear.add(worker.channel, worker)
-        self._write(worker, surroundings(self._driver, lanes), self._hello)
+        meta = surroundings(self._driver, lanes, shared, weigh=self._care.max_memory is not None)
+        self._write(worker, meta, self._hello)
+        return worker
 
     def wait_ready(self) -> None:
         """Wait until every worker is; raise `SetupError` or `WorkerStartError` when one is not."""
+        patience = setup_patience(self._call)
+        until = None if patience is None else clock() + patience
         while not all(worker.ready for worker in self._workers.values()):
-            self._turn(None)
-            if not self._workers:
-                msg = "no worker process could be started; what they printed says why"
-                raise WorkerStartError(msg)
+            self._turn(None if until is None else max(0.0, until - clock()))
+            if until is not None and clock() >= until:
+                msg = f"setup has not opened within {patience:g} s in a worker process"
+                raise SetupError(msg)
+        if self._call.timeout is not None:
+            loops = self._driver.scattered or needs_loop(self._call)
+            self._deadlines = Deadlines(self._call.timeout, GRACE if loops else 0.0, clock())
 
     # Working.
 
     def start(self, chunk: Chunk) -> None:
         """Send a chunk to the worker that has the least to do."""
-        worker = min(
-            (w for w in self._workers.values() if w.ready),
-            key=lambda w: w.out.chunks / w.lanes,
-            default=None,
-        )
-        if worker is None:
+        able = [worker for worker in self._workers.values() if worker.takes_work]
+        worker = min(able, key=lambda w: w.out.chunks / w.lanes, default=None)
+        another_is_coming = not all(worker.ready for worker in self._workers.values())
+        if worker is None or (another_is_coming and worker.out.chunks >= worker.lanes):
             self._backlog.append(chunk)
             return
-        try:
-            with self._by_value:
-                packed = pack(chunk.items, by_value=self._by_value.active)
-        except Exception as error:  # noqa: BLE001 - pickling runs the user's code
-            self._split(worker, chunk, error)
+        if (most := self._care.max_items) is not None and len(chunk) > most - worker.sent:
+            room = most - worker.sent
+            rest = Chunk(chunk.first + room, chunk.items[room:], chunk.queued, chunk.attempt)
+            chunk.items = chunk.items[:room]
+            self._send(worker, chunk)
+            self.start(rest)
             return
-        worker.out.add(chunk)
-        self._write(worker, (chunk.first, chunk.attempt, chunk.divisible), packed)
+        self._send(worker, chunk)
 
     def reports(self, timeout: float | None) -> Sequence[Report | Returned]:
         """Wait for the first report or death; return it and all others that are there."""
@@ -135,6 +159,26 @@ class Crew:
         """End the current wait."""
         self._ear.wake()
 
+    def running(self) -> Iterator[tuple[int, int, float]]:
+        """Yield, for every item that runs now, its worker, its index, and since when."""
+        for worker in self._workers.values():
+            for index, since in worker.running():
+                yield worker.number, index, since
+
+    def _send(self, worker: Peer, chunk: Chunk) -> None:
+        """Send a chunk to a worker."""
+        try:
+            with self._by_value:
+                packed = pack(chunk.items, by_value=self._by_value.active)
+        except Exception as error:  # noqa: BLE001 - pickling runs the user's code
+            self._split(worker, chunk, error)
+            return
+        worker.out.add(chunk)
+        worker.sent += len(chunk)
+        self._write(worker, (chunk.first, chunk.attempt, chunk.divisible), packed)
+        if worker.sent >= (self._care.max_items or worker.sent + 1):
+            self._retire(worker)
+
     def _split(self, worker: Peer, chunk: Chunk, error: BaseException) -> None:
         """Send the items of a chunk one by one; the one that cannot travel is its own failure."""
         if len(chunk) > 1:
@@ -146,7 +190,7 @@ class Crew:
 
     def _turn(self, timeout: float | None) -> None:
         """Wait once, and deal with everything that is there."""
-        for worker, reading, room in self._ear.listen(timeout):
+        for worker, reading, room in self._ear.listen(self._patience(timeout)):
             if worker is None:
                 continue  # the launcher: see below
             if room:
@@ -155,10 +199,19 @@ class Crew:
                 self._hang_up(worker)
         deaths = self._launcher.deaths()
         self._watch_launcher()
-        for pid, exitcode in deaths.items():
+        for pid, death in deaths.items():
             if (worker := self._workers.get(pid)) is not None:
                 self._read(worker)  # what it said before it died
-                self._bury(worker, exitcode)
+                self._bury(worker, death)
+        if self._deadlines is not None and self._deadlines.look_at <= (now := clock()):
+            self._deadlines.look(self._workers.values(), now)
+
+    def _patience(self, timeout: float | None) -> float | None:
+        """Return how long to listen before something could be late."""
+        if self._deadlines is None:
+            return timeout
+        look = max(0.0, self._deadlines.look_at - clock())
+        return look if timeout is None else min(look, timeout)
 
     def _read(self, worker: Peer) -> bool:
         """Take in what a worker has said; say whether it may say more."""
@@ -173,14 +226,16 @@ class Crew:
         """Take in one message."""
         match message.meta:
             case ("report", *columns):
-                self._news.append(worker.report(columns, message.payload))
+                report = worker.report(columns, message.payload)
+                if len(report.failures) < len(report):
+                    self._places.something_ended_well()
+                self._news.append(report)
             case ("returned", indexes):
                 worker.out.take_chunk(indexes.start)
+                worker.sent -= len(indexes)
                 self._news.append(Returned(indexes))
-            case ("ready", there):
-                worker.is_ready(there)
-                while self._backlog:
-                    self.start(self._backlog.popleft())
+            case ("ready", there, weight):
+                self._is_ready(worker, there, weight)
             case ("unreadable", first, text):
                 self._resend(worker, first, load_error(message.payload, text), text)
             case ("failed", in_setup, text, trace) if not self._closed:
@@ -191,8 +246,53 @@ class Crew:
                 self.usage.peak_bytes += peak
                 if error:
                     self._exit_error = Packed(error, []).load()
-            case _:
-                pass  # a worker that failed to start while all are being closed
+                return
+            case said:
+                self._ears.hear(said, message.payload)
+                return
+        self._advance(worker)
+
+    def _is_ready(self, worker: Peer, there: float, weight: int) -> None:
+        """Note that a worker is ready, and give it what waits."""
+        worker.is_ready(there, weight)
+        self._places.somebody_is_ready()
+        most = self._care.max_memory
+        if most is not None and weight > most:
+            msg = (
+                f"a fresh worker process takes {weight / 1e6:.0f} MB already, with its imports and its "
+                f"setup; a max_memory of {most / 1e6:.0f} MB cannot be kept"
+            )
+            raise UsageError(msg)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Give out what waits for a worker."""
+        for _ in range(len(self._backlog)):
+            self.start(self._backlog.popleft())
+
+    def _advance(self, worker: Peer) -> None:
+        """Do what is next with a worker that has said something: another suspect, or its end."""
+        if not worker.ready or self._closed:
+            return
+        if worker.weight > (self._care.max_memory or worker.weight) and not worker.retiring:
+            self._retire(worker)
+        while worker.suspects and not worker.out.chunks:
+            if worker.on_trial:
+                worker.on_trial = False
+                worker.suspects.popleft()
+                if not worker.suspects:
+                    self._hand_out()
+            else:
+                worker.on_trial = True
+                self._send(worker, worker.suspects[0])
+        if worker.retiring and not worker.out.chunks and not worker.suspects:
+            with contextlib.suppress(OSError):
+                worker.channel.sock.shutdown(socket.SHUT_WR)
+
+    def _retire(self, worker: Peer) -> None:
+        """Let a worker end after what it has; another takes its place at once."""
+        worker.retiring = True
+        self.launch([(worker.number, worker.lanes)])
 
     def _resend(self, worker: Peer, first: int, error: BaseException, text: str) -> None:
         """Deal with a chunk that the worker could not read: find the item that it is."""
@@ -226,76 +326,77 @@ class Crew:
     # Dying.
 
     def _hang_up(self, worker: Peer) -> None:
-        """Deal with a socket that has ended: the process is dead, or about to be."""
+        """Deal with a socket that has ended, or makes no sense: the process is dead, or about to be."""
         if not worker.said_bye:
             kill_group(worker.pid)
-        exitcode = self._launcher.wait_death(worker.pid, EXIT_GRACE)
-        if exitcode is None:
+        death = self._launcher.wait_death(worker.pid, LAST_WORD)
+        if death is None:
             kill_group(worker.pid)
-            exitcode = self._launcher.wait_death(worker.pid, EXIT_GRACE)
-        self._bury(worker, exitcode)
+            death = self._launcher.wait_death(worker.pid, LAST_WORD)
+        self._bury(worker, death or Death(None))
 
-    def _bury(self, worker: Peer, exitcode: int | None) -> None:
+    def _bury(self, worker: Peer, death: Death) -> None:
         """Account for what a dead worker had, and replace it."""
         del self._workers[worker.pid]
         self._ear.remove(worker.channel)
         worker.channel.close()
-        if self._closed or worker.said_bye:
-            return
-        chunks = worker.out.drain()
-        # A worker with one lane runs chunks in turn: only the first can have been begun.
-        begun = chunks if self._driver.overlaps else chunks[:1]
-        self._news.extend(lost(chunk, exitcode, worker.number) for chunk in begun)
-        self._news.extend(Returned(chunk.indexes) for chunk in chunks[len(begun) :])
-        self._replace(worker, exitcode)
+        try:
+            if self._closed or worker.said_bye:
+                return
+            found = self._inquest.hold(worker, death)
+        finally:
+            worker.shared.close()
+        self._news += found.news
+        again = worker.was_killed or self._places.died(
+            worker.number, death.exitcode, ready=worker.ready
+        )
+        if again and not worker.retiring:
+            self.launch([(worker.number, worker.lanes)], found.suspects)
+        else:
+            self._go_on_without(found.suspects, death)
 
-    def _replace(self, dead: Peer, exitcode: int | None) -> None:
-        """Start a worker in the place of a dead one, unless too many have died."""
-        if not dead.ready:
-            self._crashes_left -= CRASHES  # it died before it did anything: it will again
-        self._crashes_left -= 1
-        if self._crashes_left >= 0:
-            self.launch([(dead.number, dead.lanes)])
-        elif not self._workers:
+    def _go_on_without(self, suspects: list[Chunk], death: Death) -> None:
+        """Give a dead worker's suspects to another; give up when there is none."""
+        if not self._workers:
             msg = (
-                f"the worker processes keep dying: the last one {describe_exit(exitcode)}; "
-                "no more are started"
+                "the last of the worker processes has died, as often as max_crashes= allows: "
+                f"it {describe_exit(death.exitcode)}"
             )
-            while self._backlog:
-                gone = Failure(WorkerLostError(msg), "lost")
-                self._news.append(failures(self._backlog.popleft(), gone, dead.number))
             raise WorkerStartError(msg)
+        if suspects:
+            other = next(iter(self._workers.values()))
+            other.suspects.extend(suspects)
+            self._advance(other)
 
     # Ending.
+
+    def interrupt(self) -> None:
+        """Have `close` wait for nobody for long."""
+        self._hurry = True
 
     def close(self) -> None:
         """Let idle workers close their setups; make busy ones stop; leave nothing."""
         if self._closed:
             return
         self._closed = True
+        if os.getpid() != self._owner:  # we are a fork of the caller, and they are not ours to end
+            self._let_go(self._launcher.disown)
+            return
         try:
-            self._say_goodbye()
+            late = say_goodbye(self._workers, self._turn, hurry=self._hurry)
+            self._exit_error = self._exit_error or late
         finally:
             for worker in self._workers.values():
                 kill_group(worker.pid)
-                worker.channel.close()
-            self._workers.clear()
-            self._launcher.close()
-            self._ear.close()
+            self._let_go(self._launcher.close)
         if self._exit_error is not None:
             raise self._exit_error
 
-    def _say_goodbye(self) -> None:
-        """Tell every worker that it is over; wait for the idle ones, kill the busy ones."""
+    def _let_go(self, of_launcher: Callable[[], None]) -> None:
+        """Close all that is ours."""
         for worker in self._workers.values():
-            with contextlib.suppress(OSError):
-                worker.channel.sock.shutdown(socket.SHUT_WR)
-            if worker.is_busy:
-                kill_group(worker.pid, signal.SIGTERM)
-        until = time.perf_counter() + GRACE
-        while self._workers:
-            busy = [w for w in self._workers.values() if w.is_busy]
-            self._turn(max(0.0, until - time.perf_counter()) if busy else None)
-            if time.perf_counter() >= until:
-                for worker in busy:
-                    kill_group(worker.pid)
+            worker.channel.close()
+            worker.shared.close()
+        self._workers.clear()
+        of_launcher()
+        self._ear.close()

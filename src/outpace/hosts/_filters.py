@@ -29,7 +29,7 @@ def set_filters(filters: list[Named]) -> None:
     """Put filters in force."""
     warnings.resetwarnings()  # also makes every module forget what it has warned about
     warnings.filters[:] = [  # type: ignore[index]
-        (action, message, _category(*name), module, line)
+        (action, message, category_named(*name), module, line)
         for action, message, name, module, line in filters
     ]
 
@@ -44,7 +44,7 @@ class _ByName(type):
         return any((c.__module__, c.__qualname__) == cls.stands_for for c in subclass.__mro__)
 
 
-def _category(module: str, name: str) -> type:
+def category_named(module: str, name: str) -> type:
     """Return the class of that name, if it is here, or a stand-in."""
     found = getattr(sys.modules.get(module), name, None)
     if isinstance(found, type) and issubclass(found, Warning):

@@ -10,8 +10,10 @@ import os
 import signal
 import struct
 
-RECORD = struct.Struct("<cxxxqi")  # what a template says: its kind, a process, a wait status
-AT_ONCE = 64  # descriptors in one message; the kernel allows 253
+# What a template says: its kind, a process, a wait status, the most bytes it had resident.
+RECORD = struct.Struct("<cxxxqiq")
+WHERE = getattr(signal, "SIGUSR2", 0)  # asks a worker to write down where it is
+AT_ONCE = 64  # workers in one message, with two descriptors each; the kernel allows 253 of those
 
 
 def kill_group(pid: int, how: int = getattr(signal, "SIGKILL", signal.SIGTERM)) -> None:
@@ -33,9 +35,4 @@ def describe_exit(exitcode: int | None) -> str:
         name = signal.Signals(-exitcode).name
     except ValueError:
         name = f"signal {-exitcode}"
-    hint = ""
-    if name == "SIGKILL":
-        hint = " (by somebody, or by the kernel because memory ran out)"
-    elif name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE"):
-        hint = " (a crash in native code)"
-    return f"was killed by {name}{hint}"
+    return f"was killed by {name}"

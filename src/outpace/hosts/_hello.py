@@ -10,7 +10,9 @@ import outpace.drivers
 from outpace.errors import TransferError
 from outpace.flow.protocol import Call, Driver
 from outpace.hosts._filters import named_filters
+from outpace.hosts._shared import Shared
 from outpace.hosts._value import by_value
+from outpace.hosts._voices import levels
 from outpace.hosts._wire import Packed, pack
 
 
@@ -19,7 +21,7 @@ def pack_call(call: Call, by_value: by_value) -> Packed:
     filters = named_filters()
     try:
         with by_value:
-            return pack((call.fn, call.setup, call.is_async, filters), by_value=True)
+            return pack((call.fn, call.setup, call.is_async, call.timeout, filters), by_value=True)
     except Exception as error:
         name = getattr(call.fn, "__qualname__", repr(call.fn))
         msg = (
@@ -29,9 +31,13 @@ def pack_call(call: Call, by_value: by_value) -> Packed:
         raise TransferError(msg) from error
 
 
-def surroundings(driver: Driver, lanes: int) -> dict[str, Any]:
+def surroundings(driver: Driver, lanes: int, shared: Shared, *, weigh: bool) -> dict[str, Any]:
     """Say where the worker is to find things, and what it is to be."""
     return {
+        "log": levels(),
+        "shape": (shared.shape.rows, shared.shape.places),
+        "memory": shared.name,
+        "weigh": weigh,
         "path": list(sys.path),
         "argv": list(getattr(sys, "argv", ())),
         "directory": working_directory(),

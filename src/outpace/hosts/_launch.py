@@ -15,9 +15,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from outpace.errors import UsageError, WorkerStartError
 from outpace.hosts._group import AT_ONCE, RECORD, describe_exit, kill_group
@@ -35,27 +36,38 @@ class Launched:
     sock: socket.socket
 
 
+class Death(NamedTuple):
+    """Be how a process ended: its exit code, and the most memory it had, as far as anybody knows."""
+
+    exitcode: int | None
+    peak_bytes: int | None = None
+
+
 class Launcher(Protocol):
     """Be a way to start worker processes, and to hear of their deaths."""
 
-    def launch(self, count: int) -> list[Launched]:
-        """Start that many processes."""
+    def launch(self, shared: Sequence[int]) -> list[Launched]:
+        """Start a process for each descriptor of shared memory, and give it that."""
         ...
 
     def watched(self) -> socket.socket | None:
         """Return what becomes readable when a process has died, if anything does."""
         ...
 
-    def deaths(self) -> dict[int, int]:
-        """Return the exit codes of processes that have died since the last call."""
+    def deaths(self) -> dict[int, Death]:
+        """Return how processes have died since the last call."""
         ...
 
-    def wait_death(self, pid: int, timeout: float) -> int | None:
-        """Wait for one process to die; return its exit code, None when it has not or nobody knows."""
+    def wait_death(self, pid: int, timeout: float) -> Death | None:
+        """Wait for one process to die; return how, None when it has not or nobody knows."""
         ...
 
     def close(self) -> None:
         """End what is still there and wait for it."""
+        ...
+
+    def disown(self) -> None:
+        """Let go of everything and end nothing: a fork of the caller has it too, and it is not its."""
         ...
 
 
@@ -101,7 +113,7 @@ class Template:
     def __init__(self, modules: list[str]) -> None:
         """Start the template; it imports while we go on."""
         self._modules = modules
-        self._dead: dict[int, int] = {}
+        self._dead: dict[int, Death] = {}
         self._retired: list[socket.socket] = []  # of templates that somebody has killed
         self._begin()
 
@@ -120,8 +132,8 @@ class Template:
                 self._control.close()
                 raise
 
-    def launch(self, count: int) -> list[Launched]:
-        """Have that many workers forked; raise `WorkerStartError` when the template is gone."""
+    def launch(self, shared: Sequence[int]) -> list[Launched]:
+        """Have a worker forked for each; raise `WorkerStartError` when the template is gone."""
         while self._hear(0.0):
             pass
         if self._gone:  # somebody has killed it; its workers go on, and further ones need another
@@ -129,7 +141,7 @@ class Template:
             self._begin()
         launched: list[Launched] = []
         try:
-            while (some := min(AT_ONCE, count - len(launched))) > 0:
+            while some := shared[len(launched) : len(launched) + AT_ONCE]:
                 launched += self._fork(some)
         except BaseException:
             for one in launched:
@@ -137,11 +149,17 @@ class Template:
             raise
         return launched
 
-    def _fork(self, count: int) -> list[Launched]:
+    def _fork(self, shared: Sequence[int]) -> list[Launched]:
         """Have so many workers forked as fit into one message."""
-        pairs = [socket.socketpair() for _ in range(count)]
+        count = len(shared)
+        pairs = [socket.socketpair() for _ in shared]
         try:
-            socket.send_fds(self._control, [bytes([count])], [p[1].fileno() for p in pairs])
+            fds = [
+                fd
+                for pair, one in zip(pairs, shared, strict=True)
+                for fd in (pair[1].fileno(), one)
+            ]
+            socket.send_fds(self._control, [bytes([count])], fds)
             while len(self._started) < count and self._hear(START_PATIENCE):
                 pass
         except OSError:
@@ -166,14 +184,14 @@ class Template:
         """Return the socket on which the template reports deaths, as long as it lives."""
         return None if self._gone else self._control
 
-    def deaths(self) -> dict[int, int]:
-        """Return the exit codes of workers that have died since the last call."""
+    def deaths(self) -> dict[int, Death]:
+        """Return how workers have died since the last call."""
         while self._hear(0.0):
             pass
         dead, self._dead = self._dead, {}
         return dead
 
-    def wait_death(self, pid: int, timeout: float) -> int | None:
+    def wait_death(self, pid: int, timeout: float) -> Death | None:
         """Wait until the template reports this death."""
         until = time.monotonic() + timeout
         while pid in self._alive and self._hear(until - time.monotonic()):
@@ -184,6 +202,13 @@ class Template:
         """Let the template kill what is left, end, and be waited for."""
         self._control.close()
         self._process.wait()
+        for control in self._retired:
+            control.close()
+
+    def disown(self) -> None:
+        """Let go of the template and end nothing."""
+        self._control.close()
+        self._process.returncode = 0  # it is nobody's here to wait for
         for control in self._retired:
             control.close()
 
@@ -215,13 +240,13 @@ class Template:
 
     def _take_record(self) -> int | None:
         """Take one record: return a new process, or note a death."""
-        kind, pid, status = RECORD.unpack_from(self._records)
+        kind, pid, status, peak = RECORD.unpack_from(self._records)
         del self._records[: RECORD.size]
         if kind == b"+":
             self._alive.add(pid)
             return int(pid)
         self._alive.discard(pid)
-        self._dead[pid] = os.waitstatus_to_exitcode(status)
+        self._dead[pid] = Death(os.waitstatus_to_exitcode(status), peak)
         return None
 
 
@@ -232,11 +257,11 @@ class Spawn:
         """Have started none."""
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
-    def launch(self, count: int) -> list[Launched]:
-        """Start that many interpreters."""
+    def launch(self, shared: Sequence[int]) -> list[Launched]:
+        """Start an interpreter for each."""
         launched: list[Launched] = []
         try:
-            launched.extend(self._launch_one() for _ in range(count))
+            launched.extend(map(self._launch_one, shared))
         except BaseException:
             for one in launched:
                 one.sock.close()
@@ -246,12 +271,12 @@ class Spawn:
     def watched(self) -> None:
         """Return None: that a worker's socket is closed is how its death is noticed."""
 
-    def deaths(self) -> dict[int, int]:
-        """Return the exit codes of workers that have died since the last call."""
+    def deaths(self) -> dict[int, Death]:
+        """Return how workers have died since the last call."""
         found = {pid: self.wait_death(pid, 0.0) for pid in list(self._processes)}
-        return {pid: code for pid, code in found.items() if code is not None}
+        return {pid: death for pid, death in found.items() if death is not None}
 
-    def wait_death(self, pid: int, timeout: float) -> int | None:
+    def wait_death(self, pid: int, timeout: float) -> Death | None:
         """Wait for one process to die."""
         try:
             exitcode = self._processes[pid].wait(timeout)
@@ -259,7 +284,7 @@ class Spawn:
             return None
         del self._processes[pid]
         kill_group(pid)  # whatever it left behind
-        return exitcode
+        return Death(exitcode)
 
     def close(self) -> None:
         """Kill what is left and wait for it."""
@@ -270,8 +295,14 @@ class Spawn:
             kill_group(pid)
         self._processes.clear()
 
-    def _launch_one(self) -> Launched:
-        """Start one interpreter with one end of a socket pair."""
+    def disown(self) -> None:
+        """Let go of the workers and end nothing."""
+        for process in self._processes.values():
+            process.returncode = 0  # it is nobody's here to wait for
+        self._processes.clear()
+
+    def _launch_one(self, shared: int) -> Launched:
+        """Start one interpreter with one end of a socket pair, and the shared memory."""
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -281,8 +312,8 @@ class Spawn:
                     with process.stdin as pipe:
                         pipe.write(theirs.share(process.pid))
                 else:
-                    fd = theirs.fileno()
-                    process = start("_worker", str(fd), pass_fds=(fd,))
+                    fds = (theirs.fileno(), shared)
+                    process = start("_worker", *map(str, fds), pass_fds=fds)
             except BaseException:
                 ours.close()
                 raise

@@ -1,19 +1,21 @@
 """One worker process as its caller knows it, and how what it says becomes reports.
 
-`processes` moves the bytes and decides who gets what; here is what the messages mean.
+`_crew` moves the bytes and decides who gets what; here is what the messages mean.
 """
 
 from __future__ import annotations
 
 import time
 from array import array
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from outpace.errors import RemoteError, SetupError, TransferError, WorkerLostError, WorkerStartError
+from outpace.errors import RemoteError, SetupError, TransferError, WorkerStartError
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.outstanding import Outstanding
-from outpace.hosts._group import describe_exit
+from outpace.hosts._shared import Shared
 from outpace.hosts._wire import Channel, Packed
 
 SAME_CLOCK = 0.005  # two processes' clocks that differ by less are one clock, read at two moments
@@ -21,31 +23,59 @@ SAME_CLOCK = 0.005  # two processes' clocks that differ by less are one clock, r
 
 @dataclass(slots=True, eq=False)
 class Peer:
-    """Be what is known here of one worker process."""
+    """Be what is known here of one worker process.
+
+    `suspects` are items that are to run in it alone, one after another, before it gets anything else.
+    `late` are items that it is about to be killed for, or has been.
+    """
 
     number: int
     lanes: int
     pid: int
     channel: Channel
+    shared: Shared
+    suspects: deque[Chunk] = field(default_factory=deque)
+    on_trial: bool = False  # the first of the suspects runs now
     ready: bool = False
     said_bye: bool = False
+    retiring: bool = False
     clock_offset: float = 0.0
+    sent: int = 0  # items
+    weight: int = 0  # bytes resident when it last said so
+    late: dict[int, float] = field(default_factory=dict)  # since when each of them ran
+    kill_at: float | None = None
     out: Outstanding = field(default_factory=Outstanding)
+
+    @property
+    def takes_work(self) -> bool:
+        """Say whether it may be given a chunk."""
+        return self.ready and not self.retiring and not self.suspects
 
     @property
     def is_busy(self) -> bool:
         """Say whether it has items that it has not reported, or is still starting."""
         return self.out.chunks > 0 or not self.ready
 
-    def is_ready(self, there: float) -> None:
-        """Note that it is, and how its clock and ours differ."""
+    @property
+    def was_killed(self) -> bool:
+        """Say whether we have killed it, for an item whose time was up."""
+        return self.kill_at is not None and bool(self.late)
+
+    def running(self) -> Iterator[tuple[int, float]]:
+        """Yield every item that runs there now, and since when by our clock."""
+        for index, since in self.shared.board.running():
+            yield index, since + self.clock_offset
+
+    def is_ready(self, there: float, weight: int) -> None:
+        """Note that it is, how much it weighs, and how its clock and ours differ."""
+        self.weight = weight
         offset = time.perf_counter() - there
         self.clock_offset = offset if abs(offset) > SAME_CLOCK else 0.0
         self.ready = True
 
     def report(self, columns: list[Any], payload: Packed) -> Report:
         """Put a report together: values that may not load, failures, times in our clock."""
-        indexes, started, ended, packed_failures, cpu_s, lane, carried_s = columns
+        indexes, started, ended, packed_failures, cpu_s, lane, carried_s, self.weight = columns
         report = Report(indexes, [], started, ended, {}, cpu_s, self.number, lane, carried_s)
         try:
             report.values = payload.load()
@@ -99,15 +129,9 @@ def untransferable(what: str, error: BaseException, trace: str | None = None) ->
     return Failure(wrapped, traceback=trace)
 
 
-def lost(chunk: Chunk, exitcode: int | None, worker: int) -> Report:
-    """Make the report of a chunk that a dead worker had begun."""
-    among = f", among {len(chunk)} that it had been sent together" if len(chunk) > 1 else ""
-    msg = f"the worker process that had this item{among} {describe_exit(exitcode)}"
-    return failures(chunk, Failure(WorkerLostError(msg, exitcode), "lost"), worker)
-
-
-def failures(chunk: Chunk, failure: Failure, worker: int) -> Report:
-    """Make the report of a chunk all of whose items failed in the same way."""
-    now = array("d", [time.perf_counter()]) * len(chunk)
+def failures(chunk: Chunk, failure: Failure, worker: int, since: float | None = None) -> Report:
+    """Make the report of a chunk all of whose items failed in the same way, since then or just now."""
+    now = time.perf_counter()
+    started, ended = (array("d", [t]) * len(chunk) for t in (now if since is None else since, now))
     all_alike = dict.fromkeys(range(len(chunk)), failure)
-    return Report(chunk.indexes, [None] * len(chunk), now, now, all_alike, worker=worker)
+    return Report(chunk.indexes, [None] * len(chunk), started, ended, all_alike, worker=worker)

@@ -12,7 +12,8 @@ Values go by plain pickle, and by cloudpickle where that cannot do it: lambdas, 
 in functions, and all that belongs to `__main__`, which a worker never runs. cloudpickle remembers
 the classes it has sent, so an instance that comes back is one of the caller's own class.
 
-Only frames of processes that we started ourselves are ever unpickled.
+Only frames of processes that we started ourselves are ever unpickled. An item can write to our socket
+all the same, by mistake: what does not begin as a frame does is `Garbled`, and the end of that worker.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ import cloudpickle
 if TYPE_CHECKING:
     import socket
 
-HEAD = struct.Struct("<QQI")  # bytes of meta, bytes of payload, number of buffers
+HEAD = struct.Struct("<QQQI")  # SIGN, bytes of meta, bytes of payload, number of buffers
+SIGN = 0x9E3779B97F4A7C15  # how every frame begins; what an item has written here does not
 SIZE = struct.Struct("<Q")
 # Buffers from this size travel beside the pickle, and are copied once less. It matters little where:
 # bench/chunks.py found items of 4 KiB to 1 MiB alike with any limit from 8 to 256 KiB.
@@ -89,13 +91,22 @@ class Message:
     cpu_s: float = 0.0  # that receiving it took, where the socket blocks
 
 
+class Garbled(EOFError):  # noqa: N818 - an end, of its kind
+    """Say that what has arrived is no frame, so that nothing more can be heard from there."""
+
+
 class Channel:
-    """Send and receive frames over a connected socket, blocking or not as the socket is."""
+    """Send and receive frames over a connected socket, blocking or not as the socket is.
+
+    `send` is for one thread at a time; one that interrupts itself (a signal handler that prints, a
+    finalizer that logs) puts its frame behind the one that is under way.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         """Own the socket from now on."""
         self.sock = sock
         self._outgoing: deque[memoryview] = deque()
+        self._flushing = False
         self._arriving = self._frames()
         self._wanted: memoryview = next(self._arriving)
 
@@ -107,33 +118,39 @@ class Channel:
         """Send a frame, or as much of it as fits; say whether all has gone."""
         small = pickle.dumps(meta, 5)
         sizes = b"".join(SIZE.pack(memoryview(b).nbytes) for b in payload.buffers)
-        head = HEAD.pack(len(small), len(payload.pickle), len(payload.buffers))
+        head = HEAD.pack(SIGN, len(small), len(payload.pickle), len(payload.buffers))
         if len(payload.pickle) < ASIDE:
-            self._outgoing.append(memoryview(b"".join((head, sizes, small, payload.pickle))))
+            views = [memoryview(b"".join((head, sizes, small, payload.pickle)))]
         else:
-            self._outgoing.append(memoryview(head + sizes + small))
-            self._outgoing.append(memoryview(payload.pickle))
-        self._outgoing.extend(memoryview(b).cast("B") for b in payload.buffers)
+            views = [memoryview(head + sizes + small), memoryview(payload.pickle)]
+        views += [memoryview(b).cast("B") for b in payload.buffers]
+        self._outgoing.extend(views)
         return self.flush()
 
     def flush(self) -> bool:
         """Send more of what waits; say whether all has gone."""
-        while self._outgoing:
-            view = self._outgoing[0]
-            try:
-                sent = self.sock.send(view)
-            except BlockingIOError:
-                return False
-            if sent == len(view):
-                self._outgoing.popleft()
-            else:
-                self._outgoing[0] = view[sent:]
+        if self._flushing:
+            return False
+        self._flushing = True
+        try:
+            while self._outgoing:
+                view = self._outgoing[0]
+                try:
+                    sent = self.sock.send(view)
+                except BlockingIOError:
+                    return False
+                if sent == len(view):
+                    self._outgoing.popleft()
+                else:
+                    self._outgoing[0] = view[sent:]
+        finally:
+            self._flushing = False
         return True
 
     def receive(self) -> Message | None:
         """Return the next frame; None when a socket that does not block has no whole one yet.
 
-        Raises EOFError when the other side is gone.
+        Raises EOFError when the other side is gone, and `Garbled` when it makes no sense.
         """
         before = time.thread_time()
         while True:
@@ -164,7 +181,9 @@ class Channel:
         while True:
             head = bytearray(HEAD.size)
             yield memoryview(head)
-            meta_size, payload_size, count = HEAD.unpack(head)
+            sign, meta_size, payload_size, count = HEAD.unpack(head)
+            if sign != SIGN:
+                raise Garbled
             rest = bytearray(count * SIZE.size + meta_size + payload_size)
             yield memoryview(rest)
             view = memoryview(rest)

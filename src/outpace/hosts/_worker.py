@@ -4,6 +4,9 @@ The caller says hello with the job's call and with what it sees at that moment (
 directory, warnings filters); the worker opens the driver, says it is ready, and serves until the
 caller closes its side. The end of the socket is the end of the worker.
 
+What it is on stands on a board that the caller can read (`_shared`); what items print, log and warn of
+goes to the caller (`_voices`).
+
 Guarantees: a chunk that cannot be read, a result or an exception that cannot be sent, costs itself
 and nothing else; the user's functions run in the main thread (drivers that wait elsewhere get a thread
 that reads the socket). Tested by `tests/hosts/test_processes.py`.
@@ -23,29 +26,36 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import outpace.drivers
 from outpace.drivers import _lane
 from outpace.errors import RemoteError, SetupError, TransferError
+from outpace.flow.board import Shape
 from outpace.flow.data import Chunk, Failure, Report, Returned
+from outpace.flow.ending import Terminated
 from outpace.flow.protocol import Call, Workers
+from outpace.hosts._family import BORN_OF
 from outpace.hosts._filters import set_filters
-from outpace.hosts._group import kill_group
-from outpace.hosts._usage import own_usage
-from outpace.hosts._wire import Channel, Message, Packed, pack
+from outpace.hosts._group import WHERE, kill_group
+from outpace.hosts._shared import attach
+from outpace.hosts._usage import own_usage, resident_bytes
+from outpace.hosts._voices import silence, speak_through
+from outpace.hosts._wire import NOTHING, Channel, Message, Packed, pack
 
 _over = threading.Event()  # the worker has said all it has to say
+_speaking = threading.RLock()  # one thread at a time sends to the caller
 
 
-def main(where: str) -> None:
-    """Be a worker that was started on its own: `where` is a descriptor, or `share` on Windows."""
+def main(where: str, shared: str = "-1") -> None:
+    """Be a worker that was started on its own, with two descriptors; `share` on Windows."""
     if where == "share":  # pragma: no cover - Windows
-        serve_on(socket.fromshare(sys.stdin.buffer.read()))  # type: ignore[attr-defined]
+        serve_on(socket.fromshare(sys.stdin.buffer.read()), -1)  # type: ignore[attr-defined]
     else:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_end_with_caller, args=(int(where),), daemon=True).start()
-        serve_on(socket.socket(fileno=int(where)))
+        serve_on(socket.socket(fileno=int(where)), int(shared))
 
 
 def _end_with_caller(fd: int) -> None:
@@ -57,31 +67,51 @@ def _end_with_caller(fd: int) -> None:
         kill_group(os.getpid())
 
 
-def serve_on(sock: socket.socket) -> None:
-    """Be a worker until the caller closes its side."""
+def serve_on(sock: socket.socket, shared: int) -> None:
+    """Be a worker until the caller closes its side; `shared` is the descriptor of `_shared`."""
     _lane.worker_process = True
     signal.signal(signal.SIGTERM, _terminate)
-    with contextlib.suppress(Exception):  # no stderr to write to: then without
-        faulthandler.enable()
+    os.environ[BORN_OF] = str(os.getpid())
+    _prepare_last_words(shared)
     channel = Channel(sock)
-    with contextlib.suppress(EOFError, OSError, _lane.Terminated), _ending(channel):
+    with contextlib.suppress(EOFError, OSError, Terminated), _ending(channel):
         hello = channel.receive()
         assert hello is not None
-        workers, inline = _open(channel, hello)
+        if hasattr(os, "register_at_fork"):  # what an item forks has no business with the caller
+            os.register_at_fork(after_in_child=channel.close)
+        speak_through(lambda meta, payload: _say(channel, meta, payload), hello.meta["log"])
+        workers, inline = _open(channel, hello, shared)
         if workers is None:
             return
         error = b""
         try:
-            channel.send(("ready", time.perf_counter()))
+            weigh = resident_bytes if hello.meta["weigh"] else _no_weight
+            _say(channel, ("ready", time.perf_counter(), weigh()))
             with contextlib.suppress(EOFError):  # the caller has closed its side: all is done
-                (_serve_inline if inline else _serve_threaded)(channel, workers)
+                (_serve_inline if inline else _serve_threaded)(channel, workers, weigh)
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a setup's exit is not cut short
             try:
                 workers.close()
             except SetupError as failed:
                 error = bytes(_pack_error(failed).pickle)
-        channel.send(("bye", *own_usage(), error))
+            silence()
+        _say(channel, ("bye", *own_usage(), error))
+
+
+def _prepare_last_words(shared: int) -> None:
+    """Have faulthandler write to the shared memory: at a crash, and when the caller asks."""
+    file: Any = shared if shared >= 0 else sys.__stderr__
+    with contextlib.suppress(Exception):  # no stderr to write to: then without
+        faulthandler.enable(file)
+        if shared >= 0:
+            faulthandler.register(WHERE, file, all_threads=True)
+
+
+def _say(channel: Channel, meta: object, payload: Packed = NOTHING) -> None:
+    """Send one message to the caller, whichever thread has it."""
+    with _speaking:
+        channel.send(meta, payload)
 
 
 @contextlib.contextmanager
@@ -98,10 +128,10 @@ def _ending(channel: Channel) -> Iterator[None]:
 
 def _terminate(*_: object) -> None:
     """Unwind from whatever item is running, so that setups are closed."""
-    raise _lane.Terminated
+    raise Terminated
 
 
-def _open(channel: Channel, hello: Message) -> tuple[Workers | None, bool]:
+def _open(channel: Channel, hello: Message, shared: int) -> tuple[Workers | None, bool]:
     """Open the driver as the caller's hello says; or say why not, and return None."""
     meta = hello.meta
     try:
@@ -112,17 +142,19 @@ def _open(channel: Channel, hello: Message) -> tuple[Workers | None, bool]:
         outpace.drivers.__path__[:] = meta["drivers"]
         _reseed()
         _lane.worker_loading = True  # importing the function's module must not start workers again
-        fn, setup, is_async, filters = hello.payload.load()
+        fn, setup, is_async, timeout, filters = hello.payload.load()
         _lane.worker_loading = False
         set_filters(filters)
         driver = importlib.import_module(meta["driver"]).driver
-        return driver.open(Call(fn, setup, is_async), meta["lanes"]), driver.inline
+        board = attach(Shape(*meta["shape"]), shared, meta["memory"])
+        call = Call(fn, setup, is_async, timeout, board=board)
+        return driver.open(call, meta["lanes"]), driver.inline
     except BaseException as error:  # noqa: BLE001 - whatever it is, the caller must hear of it
         shown = error.__cause__ if isinstance(error, SetupError) and error.__cause__ else error
         text = "".join(traceback.format_exception(shown))
-        channel.send(
-            ("failed", isinstance(error, SetupError), str(error), text), _pack_error(shown)
-        )
+        silence()
+        what = ("failed", isinstance(error, SetupError), str(error), text)
+        _say(channel, what, _pack_error(shown))
         return None, True
 
 
@@ -133,17 +165,25 @@ def _reseed() -> None:
         random.seed()
 
 
-def _serve_inline(channel: Channel, workers: Workers) -> None:
+Weigh = Callable[[], int]
+
+
+def _no_weight() -> int:
+    """Return 0: nobody has asked, and asking the system costs 7 us."""
+    return 0
+
+
+def _serve_inline(channel: Channel, workers: Workers, weigh: Weigh) -> None:
     """Serve with a driver that works inside `reports`: one thread, one thing after another."""
     carried = 0.0
     while True:
         carried += _take(channel, workers, channel.receive())
         while reports := workers.reports(None):
             for report in reports:
-                carried = _send(channel, report, carried)
+                carried = _send(channel, report, carried, weigh)
 
 
-def _serve_threaded(channel: Channel, workers: Workers) -> None:
+def _serve_threaded(channel: Channel, workers: Workers, weigh: Weigh) -> None:
     """Serve with a driver that is busy elsewhere: a thread reads, this one reports."""
     inbox: deque[Message | None] = deque()
 
@@ -164,7 +204,7 @@ def _serve_threaded(channel: Channel, workers: Workers) -> None:
                 return
             carried += _take(channel, workers, message)
         for report in workers.reports(None):
-            carried = _send(channel, report, carried)
+            carried = _send(channel, report, carried, weigh)
 
 
 def _take(channel: Channel, workers: Workers, message: Message | None) -> float:
@@ -175,19 +215,19 @@ def _take(channel: Channel, workers: Workers, message: Message | None) -> float:
     try:
         items = message.payload.load()
     except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
-        channel.send(("unreadable", first, _format(error)), _pack_error(error))
+        _say(channel, ("unreadable", first, _format(error)), _pack_error(error))
     else:
         workers.start(Chunk(first, items, attempt=attempt, divisible=divisible))
     return message.cpu_s + time.thread_time() - before
 
 
-def _send(channel: Channel, report: Report | Returned, carried: float) -> float:
+def _send(channel: Channel, report: Report | Returned, carried: float, weigh: Weigh) -> float:
     """Send a report, with what carrying has cost so far; return what this one costs.
 
     What cannot be pickled in it becomes a failure of that item.
     """
     if isinstance(report, Returned):
-        channel.send(("returned", report.indexes))
+        _say(channel, ("returned", report.indexes))
         return carried
     before = time.thread_time()
     try:
@@ -200,7 +240,8 @@ def _send(channel: Channel, report: Report | Returned, carried: float) -> float:
         text = failure.traceback or _format(failure.error)
         failures.append((position, failure.kind, bytes(packed.pickle), text))
     columns = (report.indexes, report.started, report.ended)
-    channel.send(("report", *columns, failures, report.cpu_s, report.lane, carried), values)
+    facts = (report.cpu_s, report.lane, carried, weigh())
+    _say(channel, ("report", *columns, failures, *facts), values)
     return time.thread_time() - before
 
 

@@ -11,8 +11,8 @@ import sys
 
 from outpace.drivers import _lane
 from outpace.errors import UsageError
-from outpace.flow.protocol import Call, Driver
-from outpace.hosts._crew import CRASHES, Crew
+from outpace.flow.protocol import Call, Care, Driver
+from outpace.hosts._crew import Crew
 
 
 class Processes:
@@ -27,7 +27,7 @@ class Processes:
             return "this platform has no processes; use serial or asyncio"
         return None
 
-    def open(self, call: Call, driver: Driver, workers: int, slots: int) -> Crew:
+    def open(self, call: Call, driver: Driver, workers: int, slots: int, care: Care) -> Crew:
         """Start that many workers with a driver each, `slots` lanes in all."""
         if _lane.worker_loading:
             msg = (
@@ -36,7 +36,7 @@ class Processes:
                 'if __name__ == "__main__"'
             )
             raise UsageError(msg)
-        opened = Crew(call, driver, slots, crashes=CRASHES * workers)
+        opened = Crew(call, driver, slots, workers, care)
         try:
             share, extra = divmod(slots, workers)
             opened.launch([(n, share + (n < extra)) for n in range(workers)])

@@ -1,0 +1,176 @@
+"""The status board: what every lane of a worker is on right now, to be read without asking it.
+
+The board is memory that the worker writes and its caller reads, so it still says what was running when
+the worker is stuck or dead. That is what timeouts, the blame for a crash and the live display go by.
+
+It costs an item nothing but what its time costs anyway: a lane that carries out items one after
+another writes the times at which they ended straight into the board (`Row`), in place of a list. As
+times only grow, whoever reads finds the end of the column by itself: what stands behind it is older
+than its beginning. Items of an event loop, which overlap, have a place each (`Place`), written only
+when one waits; and one more place says which of them has the loop now.
+
+The memory is shared with the worker where there is one (`hosts._shared`), else it is plain. There are
+no locks: one writer a row or place, and a reader that looks between two writes sees, at worst, what
+was true a moment ago. Tested by `tests/flow/test_board.py`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+ITEMS = 16_384  # items that the rows of a worker hold together: what `flow.dispatch` sends at most
+LEAST = 16  # items in a row at least, however many rows there are
+MOST = 4_096  # items in a row at most: from there on, longer chunks gain nothing (bench/chunks.py)
+WORD = 8
+NOBODY = -1
+
+
+@dataclass(slots=True, frozen=True)
+class Shape:
+    """Be how large a board is: `rows` for lanes that take turns, `places` for items that overlap."""
+
+    rows: int
+    places: int
+
+    @classmethod
+    def of(cls, lanes: int, *, scattered: bool) -> Shape:
+        """Return what a driver of so many lanes needs; `scattered` lanes share one loop."""
+        return cls(1, lanes + 1) if scattered else cls(lanes, 0)
+
+    @property
+    def length(self) -> int:
+        """Say how many items a row holds."""
+        return max(LEAST, min(MOST, ITEMS // self.rows))
+
+    @property
+    def size(self) -> int:
+        """Say how many bytes it takes."""
+        return WORD * (self.rows * (Row.HEAD + self.length + 1) + self.places * Place.WORDS)
+
+
+class Row:
+    """Be the times of items that one lane carries out one after another.
+
+    The lane sets `times[0]`, calls `begin`, and sets `times[n]` when the n-th has ended.
+    """
+
+    HEAD = 2
+    __slots__ = ("head", "length", "times")
+
+    def __init__(self, head: memoryview[int], times: memoryview[float]) -> None:
+        """Have nobody running."""
+        self.head, self.times = head, times
+        self.length = len(times) - 1
+        head[0] = NOBODY
+
+    def begin(self, first: int, count: int) -> None:
+        """Say that so many items from `first` on are carried out now; `times[0]` is set already."""
+        self.head[1] = count
+        self.head[0] = first
+
+    def column(self, count: int) -> array[float]:
+        """Return the times of so many items: one more than there are, each starting at the last."""
+        return array("d", self.times[: count + 1].tobytes())
+
+    # Reading.
+
+    def running(self) -> tuple[int, float] | None:
+        """Return the item that has begun and not ended, and since when; None without one."""
+        first, count = self.head
+        done = len(self.ended)
+        return None if first == NOBODY or done >= count else (first + done, self.times[done])
+
+    @property
+    def ended(self) -> range:
+        """Return the items of the row that have ended; of an idle lane, none."""
+        first, count = self.head[0], self.head[1]
+        if first == NOBODY:
+            return range(NOBODY, NOBODY)
+        start = self.times[0]
+        older = bisect_left(
+            range(1, min(count, self.length) + 1), x=True, key=lambda n: self.times[n] < start
+        )
+        return range(first, first + older)
+
+
+class Place:
+    """Be one item, and since when."""
+
+    WORDS = 2
+    __slots__ = ("index", "since")
+
+    def __init__(self, index: memoryview[int], since: memoryview[float]) -> None:
+        """Have nobody here."""
+        self.index, self.since = index, since
+        index[0] = NOBODY
+
+    def take(self, index: int, since: float) -> None:
+        """Say that an item is here."""
+        self.since[0] = since
+        self.index[0] = index
+
+    def leave(self) -> None:
+        """Say that nobody is here."""
+        self.index[0] = NOBODY
+
+    def running(self) -> tuple[int, float] | None:
+        """Return the item and since when, None without one."""
+        index = self.index[0]
+        return None if index == NOBODY else (index, self.since[0])
+
+
+class Board:
+    """Be the rows and places of one worker, over memory that is given or its own."""
+
+    __slots__ = ("_memory", "on_loop", "places", "rows", "shape")
+
+    def __init__(self, shape: Shape, memory: Any = None) -> None:
+        """Lay it out over a writable buffer of `shape.size` bytes; everybody is idle."""
+        self.shape = shape
+        self._memory = memoryview(bytearray(shape.size) if memory is None else memory)
+        words, times = self._memory[: shape.size].cast("q"), self._memory[: shape.size].cast("d")
+        self.rows: list[Row] = []
+        at = 0
+        for _ in range(shape.rows):
+            body = at + Row.HEAD
+            at = body + shape.length + 1
+            self.rows.append(Row(words[body - Row.HEAD : body], times[body:at]))
+        places = []
+        for _ in range(shape.places):
+            places.append(Place(words[at : at + 1], times[at + 1 : at + 2]))
+            at += Place.WORDS
+        self.on_loop: Place | None = places[0] if places else None  # whoever has the loop now
+        self.places: list[Place] = places[1:]
+
+    def running(self) -> Iterator[tuple[int, float]]:
+        """Yield every item that has begun and not ended, and since when."""
+        both: tuple[Row | Place, ...] = (*self.rows, *self.places)
+        for one in both:
+            if (found := one.running()) is not None:
+                yield found
+
+    def ended(self) -> Iterator[range]:
+        """Yield the items that have ended, as far as the rows still show them."""
+        for row in self.rows:
+            if ended := row.ended:
+                yield ended
+
+    def stepping(self) -> tuple[int, float] | None:
+        """Return the item that has the event loop now, and since when; None where there is none."""
+        if self.on_loop is None:
+            return None
+        return self.rows[0].running() or self.on_loop.running()
+
+    def release(self) -> None:
+        """Let go of the memory, so that whoever gave it can close it."""
+        for row in self.rows:
+            row.head.release()
+            row.times.release()
+        for place in (*self.places, *filter(None, (self.on_loop,))):
+            place.index.release()
+            place.since.release()
+        self._memory.release()

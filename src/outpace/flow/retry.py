@@ -1,0 +1,90 @@
+"""Whether an item that failed is tried again, and after how long: the rule, not its carrying out.
+
+Exponential backoff with full jitter: before attempt n + 1 an item waits a random time between nothing
+and `wait * 2 ** (n - 1)`, at most `longest`. Full jitter spreads out best what failed together
+(Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+
+Pure: no clock, and the dice are thrown by whoever asks. Tested by `tests/flow/test_retry.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from outpace.errors import TransferError, UsageError, UsageTypeError
+from outpace.flow.data import Failure
+
+On = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], Any]
+Wait = float | Callable[[int, BaseException], float]
+
+
+@dataclass(slots=True, frozen=True)
+class Retry:
+    """Try an item again when it fails, times out, or is lost with its worker.
+
+    `times`: how often after the first attempt. `on`: an exception class, several of them, or a
+    function that is given the exception and says whether to go on; by default every `Exception`,
+    which includes `outpace.errors.ItemTimeoutError` and `WorkerLostError`. What cannot travel between
+    processes never will, so a `TransferError` is tried again only if a function says so.
+
+    `wait`: seconds, the longest that the first pause may be; it doubles with every attempt, up to
+    `longest`, and the pause is a random part of it. Or a function of the attempt that failed (1 for
+    the first) and its exception, which returns the exact number of seconds.
+
+    Raises `UsageError` or `UsageTypeError` for what cannot work.
+    """
+
+    times: int = 3
+    on: On = Exception
+    wait: Wait = 0.1
+    longest: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Check what was asked."""
+        if type(self.times) is not int:
+            msg = f"retries is a whole number or an outpace.Retry, not {self.times!r:.80}"
+            raise UsageTypeError(msg)
+        if self.times < 0:
+            msg = f"retries must be at least 0, not {self.times}"
+            raise UsageError(msg)
+        classes: tuple[Any, ...] = self.on if isinstance(self.on, tuple) else ()
+        if not callable(self.on) and not (classes and all(map(_is_exception, classes))):
+            msg = (
+                "Retry(on=…) is an exception class, a tuple of them, or a function, "
+                f"not {self.on!r:.80}"
+            )
+            raise UsageTypeError(msg)
+        numbers: tuple[tuple[str, Any], ...] = (("wait", self.wait), ("longest", self.longest))
+        for name, value in numbers:
+            if not callable(value) and not (isinstance(value, int | float) and value >= 0):
+                msg = f"Retry({name}=…) is a number of seconds, 0 or more, not {value!r:.80}"
+                raise UsageError(msg)
+
+    def pause(self, attempt: int, failure: Failure, dice: Callable[[], float]) -> float | None:
+        """Return the seconds until the next attempt, or None when this failure is final.
+
+        `dice` gives a number from 0 to 1.
+        """
+        error = failure.error
+        if attempt > self.times or failure.kind == "cancelled" or not self._covers(error):
+            return None
+        if callable(self.wait):
+            return max(0.0, float(self.wait(attempt, error)))
+        doublings = min(attempt - 1, 64)  # a float has no more
+        return dice() * min(self.longest, self.wait * 2.0**doublings)
+
+    def _covers(self, error: BaseException) -> bool:
+        """Say whether this exception is one to try again after."""
+        if isinstance(self.on, tuple) or _is_exception(self.on):
+            classes: Any = self.on if isinstance(self.on, tuple) else (self.on,)
+            return isinstance(error, classes) and (
+                not isinstance(error, TransferError) or TransferError in classes
+            )
+        return bool(self.on(error))
+
+
+def _is_exception(value: object) -> bool:
+    """Say whether it is a class of exceptions."""
+    return isinstance(value, type) and issubclass(value, BaseException)

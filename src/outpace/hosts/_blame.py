@@ -1,0 +1,82 @@
+"""Who is to blame when a worker dies: only what had started, and nobody on mere suspicion.
+
+An item that was alone in its worker is to blame. Of several, those that may have done it are suspects,
+and each runs again alone, in a fresh worker, before it is called lost. An event loop narrows it down:
+only the item that had the loop can have ended the process. Where nobody stands out (all were waiting,
+as when somebody outside kills a worker), all go back free once; who is there the second time, too, is a
+suspect. So every death either settles an item or makes the circle smaller, and none repeats for ever.
+
+Pure. Tested by `tests/hosts/test_blame.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from outpace.flow.board import Board
+
+
+@dataclass(slots=True)
+class Scene:
+    """Be what is known of a worker at its death: what was out to it, and what its board shows.
+
+    `running` had begun and not ended; `stepping` is the one of them that had the event loop, if there
+    is a loop; `ended` had ended and were not reported; `lanes` is how many can run at once.
+    """
+
+    out: set[int]
+    running: list[int]
+    stepping: int | None
+    ended: set[int]
+    lanes: int
+    has_loop: bool = False
+    alone: bool = False  # a suspect ran, and nothing else
+
+    @classmethod
+    def of(cls, board: Board, out: Iterable[int], lanes: int, *, alone: bool) -> Scene:
+        """Read it off a board."""
+        there = set(out)
+        step = board.stepping()
+        return cls(
+            out=there,
+            running=[index for index, _ in board.running() if index in there],
+            stepping=step[0] if step is not None and step[0] in there else None,
+            ended={index for ended in board.ended() for index in ended if index in there},
+            lanes=lanes,
+            has_loop=board.on_loop is not None,
+            alone=alone,
+        )
+
+
+@dataclass(slots=True)
+class Verdict:
+    """Be whose fault it was, and who is to run again alone. Everybody else goes back free."""
+
+    lost: Sequence[int] = ()
+    suspects: Sequence[int] = ()
+
+
+@dataclass(slots=True)
+class Judge:
+    """Know who was there at deaths that nobody stood out at."""
+
+    seen: set[int] = field(default_factory=set)
+
+    def judge(self, scene: Scene) -> Verdict:
+        """Say who is to blame."""
+        if scene.alone:
+            return Verdict(lost=sorted(scene.out))
+        if scene.stepping is not None:
+            return Verdict(suspects=[scene.stepping])
+        if scene.lanes == 1 and len(scene.running) == 1:
+            return Verdict(lost=scene.running)
+        if not scene.running and scene.ended:
+            return Verdict(suspects=sorted(scene.ended))  # it died over the report of these
+        return self._whoever_is_there_again(scene.running or sorted(scene.out))
+
+    def _whoever_is_there_again(self, present: list[int]) -> Verdict:
+        """Suspect those that were there the last time, too."""
+        again = [index for index in present if index in self.seen]
+        self.seen.update(present)
+        return Verdict(suspects=again)

@@ -1,0 +1,78 @@
+"""What workers leave behind: their process groups, and descendants that have left those.
+
+A program that an item starts usually stays in its worker's process group, and goes with it. One that
+makes a session of its own (a daemon) does not. On Linux the template asks to inherit such orphans
+(PR_SET_CHILD_SUBREAPER, prctl(2)), so it can end them when their worker has died, and all of them at
+the end; they are told apart by a variable in the environment that a worker hands down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+
+BORN_OF = (
+    "OUTPACE_WORKER"  # in the environment of what a worker starts: the worker's process number
+)
+_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every orphan among our descendants, where the system can do that."""
+    if sys.platform == "linux":
+        with contextlib.suppress(Exception):  # no libc to be found: then without
+            import ctypes  # noqa: PLC0415 - for the one call that the standard library lacks
+
+            ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def orphans(workers: set[int]) -> set[int]:
+    """Return our children that are no workers."""
+    found = set()
+    with contextlib.suppress(OSError, ValueError):
+        pid = os.getpid()
+        with open(f"/proc/{pid}/task/{pid}/children") as file:  # noqa: PTH123 - see machine.CGROUPS
+            found = {int(child) for child in file.read().split()}
+    return found - workers
+
+
+def end_orphans(workers: set[int], of: int | None = None) -> None:
+    """Kill orphans, those of one dead worker or all, and theirs, as far as they turn up."""
+    for pid in orphans(workers):
+        if of is None or _born_of(pid) == of:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+    reap_orphans(workers)
+
+
+def reap_orphans(workers: set[int]) -> None:
+    """Wait for orphans that have ended, so that they leave the list of processes."""
+    for pid in orphans(workers):
+        with contextlib.suppress(OSError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def end_family() -> None:
+    """Kill every child that is left, and what each of them leaves behind, until there is none."""
+    while left := orphans(set()):
+        for pid in left:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in left:
+            with contextlib.suppress(OSError):
+                os.waitpid(pid, 0)
+
+
+def _born_of(pid: int) -> int | None:
+    """Say which worker a process descends from, as far as its environment tells."""
+    with (
+        contextlib.suppress(OSError, ValueError),
+        open(f"/proc/{pid}/environ", "rb") as file,  # noqa: PTH123 - see machine.CGROUPS
+    ):
+        for entry in file.read().split(b"\0"):
+            name, _, value = entry.partition(b"=")
+            if name == BORN_OF.encode():
+                return int(value)
+    return None

@@ -1,0 +1,78 @@
+"""What becomes of all that a dead worker had: lost, timed out, run again alone, or simply given back.
+
+Here the facts are gathered (the board, the last words, the kernel's account of memory); who is to blame
+for them is `_blame`, and how it is said `_obituary`. Tested by `tests/hosts/test_crew.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from outpace.flow.data import Chunk, Failure, Report, Returned
+from outpace.hosts._blame import Judge, Scene, Verdict
+from outpace.hosts._launch import Death
+from outpace.hosts._obituary import Memory, Obituary, late
+from outpace.hosts._peer import Peer, failures
+
+
+@dataclass(slots=True)
+class Findings:
+    """Be what is to be reported, and the items that are to run again alone."""
+
+    news: list[Report | Returned] = field(default_factory=list)
+    suspects: list[Chunk] = field(default_factory=list)
+
+
+class Inquest:
+    """Look into the deaths of the workers of one run."""
+
+    def __init__(self, workers: int, timeout: float | None) -> None:
+        """Remember how many workers there are, and what may be late."""
+        self._workers = workers
+        self._timeout = timeout
+        self._judge = Judge()
+        self._memory = Memory()
+
+    def hold(self, worker: Peer, death: Death) -> Findings:
+        """Say what becomes of everything that the worker had."""
+        chunks = worker.out.drain()
+        out = [index for chunk in chunks for index in chunk.indexes]
+        if worker.was_killed:
+            verdict = Verdict(lost=[index for index in worker.late if index in out])
+        else:
+            board = worker.shared.board
+            verdict = self._judge.judge(Scene.of(board, out, worker.lanes, alone=worker.on_trial))
+        found = Findings()
+        since = dict(worker.running()) | worker.late
+        for chunk in _singled_out(verdict.lost, chunks):
+            failure = self._failure(worker, death, begun=chunk.first in since)
+            begin = since.get(chunk.first)
+            found.news.append(failures(chunk, failure, worker.number, begin))
+        held = {*verdict.lost, *verdict.suspects}
+        for chunk in chunks:
+            if free := [index for index in chunk.indexes if index not in held]:
+                found.news.append(Returned(free))
+        waiting = list(worker.suspects)[1 if worker.on_trial else 0 :]
+        found.suspects = [*_singled_out(verdict.suspects, chunks), *waiting]
+        return found
+
+    def _failure(self, worker: Peer, death: Death, *, begun: bool) -> Failure:
+        """Make the failure of an item that is to blame."""
+        words = worker.shared.last_words()
+        if worker.was_killed:
+            assert self._timeout is not None
+            return late(self._timeout, words)
+        oom = self._memory.ran_out()
+        return Obituary(death, worker.number, self._workers, words, oom, begun).lost()
+
+
+def _singled_out(indexes: Sequence[int], chunks: list[Chunk]) -> list[Chunk]:
+    """Return items as chunks of one, in order."""
+    wanted = set(indexes)
+    return [
+        Chunk(index, [chunk.items[index - chunk.first]], chunk.queued, chunk.attempt)
+        for chunk in chunks
+        for index in chunk.indexes
+        if index in wanted
+    ]

@@ -1,0 +1,123 @@
+"""The words for a worker that died, or was killed over an item: what happened, why probably, what to do.
+
+They know what was asked for (how many workers, retries or not), so that nobody is told to do what they
+have done. Tested by `tests/hosts/test_obituary.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from outpace.drivers._late import timed_out
+from outpace.errors import WorkerLostError
+from outpace.flow.data import Failure
+from outpace.hosts._group import describe_exit
+from outpace.hosts._launch import Death
+
+CRASHES = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT")
+SHOWN = 12  # lines of last words in a message; the error has them all
+
+
+@dataclass(slots=True, frozen=True)
+class Obituary:
+    """Be what is known of a death."""
+
+    death: Death
+    worker: int
+    workers: int
+    last_words: str | None = None
+    out_of_memory: bool = False  # the kernel has killed somebody for want of memory meanwhile
+    begun: bool = True  # the item had begun
+
+    def lost(self) -> Failure:
+        """Make the failure of the item that is to blame."""
+        error = WorkerLostError(
+            self._text(),
+            self.death.exitcode,
+            self.death.peak_bytes,
+            out_of_memory=self.out_of_memory,
+            trace=self.last_words,
+        )
+        return Failure(error, "lost", traceback=None)
+
+    def _text(self) -> str:
+        """Write it."""
+        did = "this item ended" if self.begun else "reading this item ended"
+        how = describe_exit(self.death.exitcode)
+        peak = self.death.peak_bytes
+        size = f", having had {peak / 1e6:.0f} MB of memory at most" if peak else ""
+        text = f"{did} its worker process {self.worker}, which {how}{size}: {self._why()}"
+        if self.last_words:
+            lines = self.last_words.splitlines()
+            more = ["  …"] if len(lines) > SHOWN else []
+            text += "\n" + "\n".join([*lines[:SHOWN], *more])
+        return text
+
+    def _why(self) -> str:
+        """Say why, probably, and what to do."""
+        code = self.death.exitcode
+        if code is None:
+            return "nobody could see how"
+        if code >= 0:
+            return "something in it calls os._exit, or a library does; raise an exception instead"
+        name = describe_exit(code).rpartition(" ")[2]
+        if name == "SIGKILL" and self.out_of_memory:
+            fewer = "fewer workers= (now {self.workers}) and " if self.workers > 1 else ""
+            fewer = fewer.format(self=self)
+            return f"the kernel killed it because memory ran out; try {fewer}smaller items"
+        if name == "SIGKILL":
+            return "by somebody or something else, or by the kernel because memory ran out"
+        if name in CRASHES:
+            return "a crash in native code; run this one item alone to look into it"
+        return "it, or somebody else, sent that signal"
+
+
+def late(seconds: float, last_words: str | None) -> Failure:
+    """Make the failure of an item whose worker was killed because its time was up."""
+    where = _innermost(last_words)
+    what = "its worker process was killed, with all that it had started, and replaced"
+    return timed_out(seconds, what + (f"; it was at {where}" if where else ""), last_words)
+
+
+def _innermost(last_words: str | None) -> str | None:
+    """Return where the newest stack of the main thread is, as file:line in function."""
+    newest = None
+    for line in (last_words or "").splitlines():
+        stripped = line.strip()
+        if stripped.startswith(("Current thread", "Thread")):
+            newest = None
+        elif newest is None and stripped.startswith("File "):
+            newest = stripped
+    if newest is None:
+        return None
+    with contextlib.suppress(ValueError):  # File "work.py", line 12 in stuck
+        path, _, rest = newest.removeprefix("File ").partition(", line ")
+        number, _, function = rest.partition(" in ")
+        return f"{path.strip(chr(34))}:{number} in {function}"
+    return newest
+
+
+class Memory:
+    """Know whether the kernel has killed for want of memory since a moment ago (Linux)."""
+
+    def __init__(self) -> None:
+        """Note how it is now."""
+        self._before = self._count()
+
+    def ran_out(self) -> bool:
+        """Say whether it has, since the last time this was asked."""
+        before, self._before = self._before, self._count()
+        return self._before > before
+
+    @staticmethod
+    def _count() -> int:
+        """Count the kernel's kills, in the whole system: those in our cgroup are among them."""
+        with (
+            contextlib.suppress(OSError, ValueError),
+            open("/proc/vmstat") as file,  # noqa: PTH123 - see machine.CGROUPS
+        ):
+            for line in file:
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+        return 0

@@ -1,0 +1,92 @@
+"""Memory that a worker and its caller share: the status board, and behind it room for last words.
+
+It is a file without a name, so nothing can be left of it: the descriptor goes to the worker with its
+socket. The board lies at the beginning. What faulthandler has to say of a crash, or of where a stuck
+item is, it writes to the same descriptor, whose position stands behind the board; so it is found there
+after the worker is gone. Windows has neither: there the board is a named mapping, and last words go to
+stderr. Tested by `tests/hosts/test_shared.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import mmap
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from outpace.flow.board import Board, Shape
+
+if TYPE_CHECKING:  # a worker attaches and launches nothing
+    from outpace.hosts._launch import Launched, Launcher
+
+LAST_WORDS = 65_536  # bytes of them that are read at most
+_numbers = itertools.count()
+
+
+class Shared:
+    """Be the caller's side: a board to read, and last words."""
+
+    def __init__(self, shape: Shape) -> None:
+        """Make the memory; nobody is on the board."""
+        self.shape = shape
+        self.name: str | None = None
+        self.fd = -1
+        if sys.platform == "win32":  # pragma: no cover - Windows
+            self.name = f"outpace-{os.getpid()}-{next(_numbers)}"
+            self._memory = mmap.mmap(-1, shape.size, tagname=self.name)
+        else:
+            self.fd = _nameless()
+            os.ftruncate(self.fd, shape.size)
+            os.lseek(self.fd, 0, os.SEEK_END)
+            self._memory = mmap.mmap(self.fd, shape.size)
+        self.board = Board(shape, self._memory)
+
+    def last_words(self) -> str | None:
+        """Return what the worker's faulthandler has written, None if nothing."""
+        if self.fd < 0:
+            return None
+        with contextlib.suppress(OSError):
+            text = os.pread(self.fd, LAST_WORDS, self.shape.size)
+            return text.decode("utf-8", "replace").strip("\0 \n") or None
+        return None
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.board.release()
+        self._memory.close()
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def launch_sharing(launcher: Launcher, shapes: Sequence[Shape]) -> list[tuple[Launched, Shared]]:
+    """Start a process for each shape, and share memory with it."""
+    shared: list[Shared] = []
+    try:
+        shared.extend(map(Shared, shapes))
+        launched = launcher.launch([one.fd for one in shared])
+    except BaseException:
+        for one in shared:
+            one.close()
+        raise
+    return list(zip(launched, shared, strict=True))
+
+
+def attach(shape: Shape, fd: int, name: str | None) -> Board:
+    """Return the board on the worker's side."""
+    if sys.platform == "win32":  # pragma: no cover - Windows
+        return Board(shape, mmap.mmap(-1, shape.size, tagname=name))
+    return Board(shape, mmap.mmap(fd, shape.size))
+
+
+def _nameless() -> int:
+    """Open a file that has no name."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("outpace")
+    fd, path = tempfile.mkstemp(prefix="outpace-")
+    os.unlink(path)  # noqa: PTH108 - pathlib would be the only use of it here
+    return fd
