@@ -54,7 +54,7 @@ def test_a_directory_has_a_whole_file_for_each_page_and_a_line_for_each_url(site
     by_url = {line["url"]: line for line in lines(tmp_path / "pages" / "manifest.jsonl")}
     assert set(by_url) == set(urls)
     for line in by_url.values():
-        assert FIELDS <= set(line)
+        assert set(line) >= FIELDS
         if line["error"] is None:
             body = (tmp_path / "pages" / line["path"]).read_bytes()
             assert len(body) == line["bytes"]
@@ -63,7 +63,9 @@ def test_a_directory_has_a_whole_file_for_each_page_and_a_line_for_each_url(site
     assert by_url[site.url("short")]["error"]["kind"] == "incomplete"
     assert by_url[site.url("moved")]["final_url"] == site.url("new")
     found = {str(p.relative_to(tmp_path / "pages")) for p in tmp_path.rglob("*") if p.is_file()}
-    assert found == {"manifest.jsonl"} | {line["path"] for line in by_url.values() if "path" in line}
+    assert found == {"manifest.jsonl"} | {
+        line["path"] for line in by_url.values() if "path" in line
+    }
 
 
 def test_nothing_is_written_outside_whatever_the_url(site, tmp_path):
@@ -71,8 +73,8 @@ def test_nothing_is_written_outside_whatever_the_url(site, tmp_path):
 
     fetched([site.url(path) for path in paths], into=tmp_path / "deep" / "pages")
 
-    assert os.listdir(tmp_path) == ["deep"]
-    assert os.listdir(tmp_path / "deep") == ["pages"]
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["pages"]
     assert len(lines(tmp_path / "deep" / "pages" / "manifest.jsonl")) == len(paths)
 
 
@@ -212,7 +214,10 @@ def test_what_failed_is_tried_again_by_kind(site, tmp_path):
     assert sorted(site.paths()) == ["missing", "storm/1", "storm/2"]
     found = {line["url"]: line["error"] for line in lines(into / "manifest.jsonl")}
     assert len(lines(into / "manifest.jsonl")) == len(found) == 5
-    assert [url for url, error in found.items() if error] == [site.url("short"), site.url("missing")]
+    assert [url for url, error in found.items() if error] == [
+        site.url("short"),
+        site.url("missing"),
+    ]
 
 
 def test_a_retry_that_was_killed_is_taken_in_by_the_next_run(site, tmp_path):

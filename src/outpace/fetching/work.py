@@ -26,7 +26,7 @@ from outpace.fetching.tally import Tally
 from outpace.fetching.urls import normaliser, redacted
 from outpace.flow.data import Settled
 
-FLUSH_EVERY = 0.5  # seconds; what a kill can make us fetch again
+FLUSH_EVERY = 0.1  # seconds; what a kill can make us fetch again
 NOT_MODIFIED = 304
 
 
