@@ -60,7 +60,7 @@ def test_names_and_passwords_are_taken_out_of_what_is_written():
 def test_a_name_is_readable():
     name = file_name("https://docs.example/a/Tutorial%20One.html?x=1", "text/html; charset=utf-8")
 
-    assert re.fullmatch(r"tutorial-20one-[a-z2-7]{16}\.html", name)
+    assert re.fullmatch(r"tutorial-20one-[0-9a-f]{20}\.html", name)
     assert folder("https://docs.example:8443/a") == "docs.example_8443"
 
 

@@ -49,7 +49,8 @@ def of_duplicate(url: str, first: str, started: float) -> str:
     """Write the line of a URL that came before, perhaps written in another way."""
     return (
         f'{{"url":{quoted(redacted(url))},"duplicate_of":{quoted(redacted(first))},'
-        f'"started":{moment(started)},"error":null}}\n'
+        f'"final_url":null,"status":null,"bytes":null,"sha256":null,"content_type":null,'
+        f'"attempts":0,"started":{moment(started)},"seconds":0.0,"http":null,"error":null}}\n'
     )
 
 

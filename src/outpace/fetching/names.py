@@ -1,8 +1,8 @@
 """What the file of a page is called: readable, safe on every file system, and no other page's.
 
 A folder for each host, and in it the last part of the path, the page's own hash, and a suffix that
-programs know: `docs.python.org/tutorial-4x7q2mzd5k3vbn2a.html`. The hash is of the whole URL (80 bits,
-in letters that upper and lower case do not tell apart), so names are the same in every run and two
+programs know: `docs.python.org/tutorial-1f0e6c5ab20c7a9d3e44.html`. The hash is of the whole URL (80
+bits, where upper and lower case make no difference), so names are the same in every run and two
 URLs never share one, however alike they look.
 
 Pure. It uses nothing that any file system forbids or takes for something else: no `..`, no reserved
@@ -11,7 +11,6 @@ name of Windows, no trailing dot, no name above 120 bytes, only lower-case ASCII
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 from typing import Final
@@ -54,8 +53,7 @@ def folder(url: str) -> str:
 
 def file_name(url: str, content_type: str | None) -> str:
     """Return the name of a page's file in its folder."""
-    digest = hashlib.blake2b(url.encode("utf-8", "surrogatepass"), digest_size=10).digest()
-    unique = base64.b32encode(digest).decode("ascii").lower()
+    unique = hashlib.blake2b(url.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
     path = url.partition("?")[0].rstrip("/")
     last = path.rpartition("/")[2].lower() if path.count("/") > 2 else ""
     kind = (content_type or "").partition(";")[0].strip().lower()

@@ -17,6 +17,7 @@ from outpace.fetching.lines import quoted
 from outpace.fetching.names import file_name, folder
 from outpace.fetching.page import Page
 
+MOST_SITES = 10_000  # folders that are remembered to be there
 PARTIAL = ".partial"  # the folder of what is half-written
 
 
@@ -77,7 +78,7 @@ class Directory:
     def __init__(self, where: str | Path) -> None:
         """Make the folder if there is none; clear away what a killed run has left half-written."""
         self._root = os.path.abspath(where)  # noqa: PTH100 - strings all along: a Path costs 2 µs
-        self._folders: set[str] = set()
+        self._sites: dict[str, str] = {}  # the folders that are there, by host and port
         self._count = 0
         self.spool: str | None = f"{self._root}{os.sep}{PARTIAL}"
         try:
@@ -88,13 +89,11 @@ class Directory:
 
     def keep(self, page: Page, _started: float) -> tuple[Page, str]:
         """Write a page's file under another name, and then give it its own."""
-        site = folder(page.url)
+        authority = page.url.split("/", 3)[2]
+        site = self._sites.get(authority) or self._made(authority, page.url)
         name = f"{site}/{file_name(page.url, page.content_type)}"
         path = f"{self._root}{os.sep}{name}"
         try:
-            if site not in self._folders:
-                self._folders.add(site)
-                Path(self._root, site).mkdir(exist_ok=True)
             partial = page.path or self._written(page.body or b"")
             os.replace(partial, path)  # noqa: PTH105 - no need of a Path
         except OSError as error:
@@ -108,6 +107,17 @@ class Directory:
         """Remove the folder of what is half-written."""
         assert self.spool is not None
         shutil.rmtree(self.spool, ignore_errors=True)
+
+    def _made(self, authority: str, url: str) -> str:
+        """Make the folder for a host; return its name."""
+        if len(self._sites) >= MOST_SITES:
+            self._sites.clear()
+        site = self._sites[authority] = folder(url)
+        try:
+            Path(self._root, site).mkdir(exist_ok=True)
+        except OSError as error:
+            raise cannot_write(Path(self._root, site), error) from None
+        return site
 
     def _written(self, body: bytes) -> str:
         """Write a body to a file of no name yet."""
