@@ -126,15 +126,15 @@ def test_more_deaths_than_a_crew_bears_are_an_error_and_not_a_hang(model: str) -
 def test_a_worker_that_was_stopped_is_killed_when_the_run_is_closed(gate: Gate) -> None:
     stop_at_the_gate = gate.plain()
 
-    def stop_itself(item: int) -> int:
+    def say_who(item: int) -> int:
         if item == 1:
-            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGSTOP)).start()
-            stop_at_the_gate(item)
+            stop_at_the_gate(os.getpid())
         return item
 
-    run = outpace.map(stop_itself, range(2), model="processes", workers=1, chunk=1)
+    run = outpace.map(say_who, range(2), model="processes", workers=1, chunk=1)
     assert next(run) == 0
-    gate.arrivals(1)
+    (pid,) = gate.arrivals(1)
+    os.kill(int(pid), signal.SIGSTOP)
     before = time.perf_counter()
     run.close()
     assert time.perf_counter() - before < 2

@@ -43,6 +43,7 @@ from outpace.hosts._wire import Channel, Message, Packed, pack
 EXIT_PATIENCE = (
     10.0  # seconds that the exit of a setup may take: to flush, to say goodbye to a server
 )
+DYING = 0.1  # seconds between the end of the socket of a process that dies and its own
 LAST_WORD = 1.0  # seconds from a worker's last word to its end: for what it does at exit
 
 clock = time.perf_counter
@@ -79,7 +80,6 @@ class Crew:
         self._ears = Ears()
         self._exit_error: BaseException | None = None
         self._closed = self._hurry = False
-        self._watched: socket.socket | None = None
 
     # Opening.
 
@@ -90,21 +90,11 @@ class Crew:
         """
         shapes = [Shape.of(lanes, scattered=self._driver.scattered) for _, lanes in places]
         processes = launch_sharing(self._launcher, shapes)
-        self._watch_launcher()
+        self._ear.watch(self._launcher.watched())
         for (process, memory), (number, lanes) in zip(processes, places, strict=True):
             worker = self._greet(process, number, lanes, memory)
             worker.suspects.extend(suspects)
             suspects = ()
-
-    def _watch_launcher(self) -> None:
-        """Listen to what tells of deaths now, if anything does."""
-        watched = self._launcher.watched()
-        if watched is not self._watched:
-            if self._watched is not None:
-                self._ear.remove(self._watched)
-            if watched is not None:
-                self._ear.add(watched)
-            self._watched = watched
 
     def _greet(self, launched: Launched, number: int, lanes: int, shared: Shared) -> Peer:
         """Tell a new worker what to be."""
@@ -198,7 +188,7 @@ class Crew:
             if reading and not self._read(worker):
                 self._hang_up(worker)
         deaths = self._launcher.deaths()
-        self._watch_launcher()
+        self._ear.watch(self._launcher.watched())
         for pid, death in deaths.items():
             if (worker := self._workers.get(pid)) is not None:
                 self._read(worker)  # what it said before it died
@@ -327,10 +317,9 @@ class Crew:
 
     def _hang_up(self, worker: Peer) -> None:
         """Deal with a socket that has ended, or makes no sense: the process is dead, or about to be."""
-        if not worker.said_bye:
-            kill_group(worker.pid)
-        death = self._launcher.wait_death(worker.pid, LAST_WORD)
+        death = self._launcher.wait_death(worker.pid, LAST_WORD if worker.said_bye else DYING)
         if death is None:
+            worker.cut_off = not worker.said_bye
             kill_group(worker.pid)
             death = self._launcher.wait_death(worker.pid, LAST_WORD)
         self._bury(worker, death or Death(None))

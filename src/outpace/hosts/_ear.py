@@ -29,6 +29,7 @@ class Ear:
         # `wake` may come at any time, and after `close` its descriptor may be somebody else's.
         self._lock = threading.RLock()
         self._closed = False
+        self._watched: HasFileno | None = None
         self._selector.register(self._waking, selectors.EVENT_READ)
 
     def add(self, what: HasFileno, whose: object = None) -> None:
@@ -38,6 +39,15 @@ class Ear:
     def remove(self, what: HasFileno) -> None:
         """Listen to it no longer."""
         self._selector.unregister(what)
+
+    def watch(self, what: HasFileno | None) -> None:
+        """Listen, nobody's in particular, to this one and no longer to the last such."""
+        if what is not self._watched:
+            if self._watched is not None:
+                self.remove(self._watched)
+            if what is not None:
+                self.add(what)
+            self._watched = what
 
     def expect_room(self, what: HasFileno, whose: object, *, expected: bool) -> None:
         """Hear also when it can be written to; or no longer."""
