@@ -15,7 +15,7 @@ from outpace.experiments import server
 from outpace.fetching.request import Getter
 from outpace.flow.data import Chunk
 from outpace.flow.protocol import Call
-from outpace.registry import find, names
+from outpace.registry import find, names, request_names
 
 
 @pytest.fixture(params=["epoll", "selector"])
@@ -119,8 +119,9 @@ def test_a_getter_is_a_function_too():
 
 
 def test_it_is_a_model_of_no_function():
-    assert not [name for name in names() if "curl" in name]
-    for name in ("curl", "processes+curl"):
+    assert request_names() == ["fetch", "processes+fetch"]
+    assert not set(names()) & {"curl", "fetch", *request_names()}
+    for name in request_names():
         with pytest.raises(UnknownModelError):
             outpace.map(abs, [1], model=name)
         assert find(name, for_requests=True).driver is driver

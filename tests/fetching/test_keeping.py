@@ -309,7 +309,7 @@ def test_workers_share_the_limit_and_one_archive(site, tmp_path):
     run = outpace.fetch(urls, workers=2, per_host=4, into=tmp_path / "a.warc", **QUIET)
     outcomes = list(run)
 
-    assert run.model == "processes+curl"
+    assert run.model == "processes+fetch"
     assert all(outcome.ok for outcome in outcomes)
     assert site.most_at_once <= 4
     assert len(lines(tmp_path / "a.warc.manifest.jsonl")) == 300

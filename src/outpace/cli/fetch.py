@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import re
 import sys
 import time
@@ -111,7 +110,9 @@ def _add_again(group: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fetch; print the summary; return 0, or 1 when pages failed."""
-    from outpace.fetching.door import open_fetch  # noqa: PLC0415 - not for --help
+    import json  # noqa: PLC0415 - not for --help
+
+    from outpace.fetching.door import open_fetch  # noqa: PLC0415
     from outpace.report.fetched import progress, summary  # noqa: PLC0415
     from outpace.report.progress import Line  # noqa: PLC0415
 

@@ -162,7 +162,7 @@ def put_together(
             spool=sink.spool,
         )
         count = min(workers or 1, getter.most_workers())
-        model = "curl" if count == 1 else "processes+curl"
+        model = "fetch" if count == 1 else "processes+fetch"
         chosen = opening(model, count, look_ahead, for_requests=True)
         call = Call(getter.shared(count))
         retry = Retry(retries, on=TemporaryFetchError, wait=wait_for) if retries else None

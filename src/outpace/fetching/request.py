@@ -122,7 +122,6 @@ class Getter:
             (pycurl.LOW_SPEED_LIMIT, 1),
             (pycurl.LOW_SPEED_TIME, max(1, min(STALL, int(seconds)))),
             (pycurl.DNS_CACHE_TIMEOUT, DNS_CACHE),
-            (pycurl.PIPEWAIT, 1),
             (pycurl.SSL_VERIFYPEER, int(not self.insecure)),
             (pycurl.SSL_VERIFYHOST, 0 if self.insecure else 2),
         ]

@@ -57,6 +57,7 @@ class Transfer:
         self._limit = getter.max_size
         self._most = getter.max_size
         self._url = ""
+        self._secure = False  # whether the last one was
         self._special = False  # whether it has options of its own, to be undone
         self._parts: list[bytes] = []
         self._head: list[bytes] = []
@@ -75,6 +76,7 @@ class Transfer:
         self._http_version, self._ip = pycurl.INFO_HTTP_VERSION, pycurl.PRIMARY_IP
         self._resolve_time = pycurl.NAMELOOKUP_TIME
         self._set_url, self._set_fields = pycurl.URL, pycurl.HTTPHEADER
+        self._set_streams = pycurl.PIPEWAIT
         self._retry_after = pycurl.RETRY_AFTER
 
     def begin(self, item: Any) -> None:
@@ -83,6 +85,11 @@ class Transfer:
             self._url = item
         else:
             self._begin_special(item)
+        if self._url.startswith("https") is not self._secure:
+            # To one more stream of a connection rather than one more connection. Without TLS nobody
+            # knows before the first answer whether there are streams, and a whole latency is lost.
+            self._secure = not self._secure
+            self.curl.setopt(self._set_streams, int(self._secure))
         self.curl.setopt(self._set_url, self._url)
         self.started = clock()
 
