@@ -13,6 +13,7 @@ used again for the next page. Tested by tests/drivers/test_curl.py.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -25,6 +26,7 @@ from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.protocol import Call, Usage
 
 BATCH = 64  # pages in a report: with 16 they cost 1 µs more each, with 256 nothing less
+RESOLVER_GRACE = 1.0  # seconds that closing waits for names that are being resolved
 LINGER = 0.005  # seconds that a page may wait for company while others are in flight
 
 clock = time.perf_counter
@@ -144,6 +146,7 @@ class CurlWorkers:
         self._timer: float | None = None  # when libcurl wants to be called, whatever happens
         self._woken = False
         self._closed = False
+        self._unresolved = False  # whether a thread of libcurl's may still wait for a resolver
         self._cpu = time.thread_time()
 
     def start(self, chunk: Chunk) -> None:
@@ -188,11 +191,27 @@ class CurlWorkers:
             transfer.close()
         for transfer in self._free:
             transfer.close()
+        may_wait = self._unresolved or bool(self._running)
         self._running.clear()
         self._free.clear()
-        self._multi.close()
+        if may_wait:
+            self._close_apart()
+        else:
+            self._multi.close()
         self._poller.close()
         self._waker.close()
+
+    def _close_apart(self) -> None:
+        """Close libcurl's part without waiting long for a resolver that does not answer.
+
+        libcurl waits for its resolver threads, and nothing ends a `getaddrinfo` but its own timeout, of
+        ten seconds or more. Then it goes on in a thread that keeps nobody from leaving.
+        """
+        closing = threading.Thread(
+            target=self._multi.close, name="outpace waits for a resolver", daemon=True
+        )
+        closing.start()
+        closing.join(RESOLVER_GRACE)
 
     # The loop.
 
@@ -281,6 +300,7 @@ class CurlWorkers:
         try:
             value = transfer.end(code, words)
         except FetchError as error:
+            self._unresolved |= error.kind == "dns"
             self._settle(transfer.ticket, None, error, transfer.started, now)
         else:
             self._settle(transfer.ticket, value, None, transfer.started, now)
@@ -302,7 +322,8 @@ class CurlWorkers:
 
     def _watch(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
         """Note which sockets libcurl waits for."""
-        self._poller.watch(what, fd)
+        if not self._closed:
+            self._poller.watch(what, fd)
 
     def _set_timer(self, milliseconds: int) -> None:
         """Note when libcurl wants to be called."""
