@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import email.utils
 import gzip
 import socket
 import ssl
 import struct
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +44,7 @@ class Site:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.held = threading.Event()  # set: /held and what stalls go on
+        self.storm_date = False  # whether they are told a date
         self.storm = 0  # requests of /storm that are still refused
         self.etag = '"one"'
         self.robots = "User-agent: *\nDisallow: /private\n"
@@ -267,6 +270,9 @@ class Site:
         if self.storm > 0:
             self.storm -= 1
             wait = "Retry-After: 1\r\n"
+            if self.storm_date:
+                when = email.utils.formatdate(time.time() + 2, usegmt=True)
+                wait = f"Retry-After: {when}\r\n"
             return await self.page(writer, b"", "429 Too Many Requests", wait)
         return await self.page(writer, b"calm")
 

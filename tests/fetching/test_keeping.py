@@ -271,10 +271,26 @@ def test_a_429_is_tried_again_as_long_after_as_the_site_asks(site, tmp_path):
 def test_a_host_that_wants_to_be_left_alone_for_a_day_is_not_waited_for(site):
     urls = [site.url("far-storm/1"), *(site.url(f"p/{n}") for n in range(5))]
 
-    outcomes = fetched(urls, per_host=1)
+    outcomes = fetched(urls, per_host=1, retries=5)
 
     assert [outcome.error.kind for outcome in outcomes] == ["http"] * 6
     assert len(site.asked) == 1
+
+
+def test_a_retry_after_may_be_a_date(site):
+    site.storm, site.storm_date = 1, True
+
+    (outcome,) = outpace.fetch(site.url("storm"), retries=1)
+
+    assert outcome.ok
+    assert 0.5 < outcome.started - outcome.queued < 5
+
+
+def test_large_and_small_files_have_the_same_permissions(site, tmp_path):
+    fetched([site.url("large"), site.url("small")], into=tmp_path / "pages")
+
+    files = {path.stat().st_mode for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(files) == 1
 
 
 def test_a_404_is_not_tried_again(site):
@@ -376,7 +392,7 @@ def test_a_large_body_that_finds_no_room_is_a_failure_of_its_own(site, tmp_path,
         def write(self, _data):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(transfer.tempfile, "NamedTemporaryFile", lambda **_: Full())
+    monkeypatch.setattr(transfer, "spool_file", lambda _folder: Full())
 
     large, small = sorted(
         fetched([site.url("large"), site.url("small")], into=tmp_path / "pages"),

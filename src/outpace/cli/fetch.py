@@ -136,7 +136,8 @@ def run(options: argparse.Namespace) -> int:
     with closing(fetch):
         try:
             for _ in fetch:
-                line(progress(fetch.tally, time.monotonic() - began, fetch.in_flight))
+                took = time.monotonic() - began
+                line(progress(fetch.tally, took, fetch.in_flight, fetch.total))
         except KeyboardInterrupt:
             interrupted = True
         finally:

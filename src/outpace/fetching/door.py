@@ -78,6 +78,11 @@ class Fetch(Run[Outcome]):
         """Count the URLs that are out: on their way, or waiting for their host's turn."""
         return self._flow.dispatcher.in_flight
 
+    @property
+    def total(self) -> int | None:
+        """Count the URLs of this run; None until the last of them has been read."""
+        return self._flow.dispatcher.counts.pulled if self.work.read_all else None
+
     def __next__(self) -> Outcome:
         """Return the next outcome."""
         try:

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import itertools
 import os
 import socket
-import tempfile
 import time
 from typing import IO, TYPE_CHECKING, Any
 
 from outpace.errors import FetchError, TemporaryFetchError
 from outpace.fetching.kinds import Facts, explain, is_temporary
 from outpace.fetching.page import Page
-from outpace.fetching.politeness import Preliminary
+from outpace.fetching.politeness import LONGEST_PAUSE, SLOW_DOWN, Preliminary
 from outpace.fetching.urls import redacted
 from outpace.flow.board import Place
 
@@ -155,9 +155,7 @@ class Transfer:
             self._file = open(os.devnull, "wb")  # noqa: PTH123, SIM115 - closed in `_drop_file`
             return None
         try:
-            self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - it outlives this call
-                dir=self._getter.spool, prefix="outpace-", suffix=".part", delete=False
-            )
+            self._file = spool_file(str(self._getter.spool))
         except OSError as error:
             self._disk_error = error
             return 0
@@ -256,12 +254,14 @@ class Transfer:
 
     def _refused(self, page: Page) -> FetchError:
         """Make an error of a status of 400 or above."""
-        status = page.status
-        cls = TemporaryFetchError if is_temporary("http", status) else FetchError
-        after = None
-        if status in (429, 503):
+        status, after, text = page.status, None, f"HTTP {page.status}"
+        temporary = is_temporary("http", status)
+        if status in SLOW_DOWN:
             after = float(self.curl.getinfo(self._retry_after)) or None
-        return cls(f"HTTP {status}", "http", after, page)
+            if after is not None and after > LONGEST_PAUSE:
+                temporary, text = False, f"{text}, to be asked again in {after:.0f} s"
+        cls = TemporaryFetchError if temporary else FetchError
+        return cls(text, "http", after, page)
 
     def _open_socket(self, _purpose: int, address: Any) -> Any:
         """Open a socket to a public address; refuse any other."""
@@ -273,6 +273,14 @@ class Transfer:
             return pycurl.SOCKET_BAD
         self._blocked = None
         return _Lent(family, kind, protocol)
+
+
+def spool_file(folder: str) -> IO[bytes]:
+    """Open a new file for a body; workers share the folder, so its name has the process's number."""
+    return open(f"{folder}{os.sep}{os.getpid()}-{next(_numbers)}", "xb")  # noqa: PTH123
+
+
+_numbers = itertools.count()
 
 
 class _Lent(socket.socket):

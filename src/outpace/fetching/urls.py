@@ -14,7 +14,7 @@ from outpace.errors import FetchError, UsageError
 
 LONGEST = 65_536  # characters; more than any server takes
 
-_CREDENTIALS = re.compile(r"(?i)\b(https?://)[^/?#\s@]*@")
+_CREDENTIALS = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s@]*@")
 
 
 def parser() -> Callable[[str], Any]:

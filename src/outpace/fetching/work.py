@@ -41,6 +41,7 @@ class Work:
     known: Known | None = None
     outcomes: bool = True  # whether the caller wants to see them
     tally: Tally = field(default_factory=Tally)
+    read_all: bool = False  # whether the last URL has been read
     _seen: Seen = field(default_factory=Seen)
     _offset: float = field(default_factory=lambda: time.time() - time.perf_counter())
     _flushed: float = 0.0
@@ -67,6 +68,7 @@ class Work:
                 yield url, fields, raw
             else:
                 yield url if url == raw else (url, (), raw)
+        self.read_all = True
 
     def take_in(self, settled: Settled, positions: Sequence[int]) -> Iterator[Any]:
         """Keep finished pages; yield their outcomes if somebody wants to see them."""
