@@ -16,12 +16,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from outpace.drivers._columns import Columns
 from outpace.drivers._poller import Waker, poller
+from outpace.drivers._requests import Requests, Transfer
 from outpace.errors import FetchError, UsageTypeError
-from outpace.flow.board import Place
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.protocol import Call, Usage
 
@@ -30,64 +30,6 @@ RESOLVER_GRACE = 1.0  # seconds that closing waits for names that are being reso
 LINGER = 0.005  # seconds that a page may wait for company while others are in flight
 
 clock = time.perf_counter
-
-
-class Policy(Protocol):
-    """Be what says which request may go out now."""
-
-    def push(self, index: int, item: Any) -> None:
-        """Take in a request."""
-        ...
-
-    def take(self, now: float) -> Any:
-        """Return (index, item, …, why not) of what goes out now, or None."""
-        ...
-
-    def ended(self, ticket: Any, now: float, value: Any, error: BaseException | None) -> None:
-        """Learn how it has ended."""
-        ...
-
-    def due(self) -> float | None:
-        """Say when something may go out that may not now."""
-        ...
-
-
-class Transfer(Protocol):
-    """Be one libcurl handle, used again and again."""
-
-    curl: Any
-    started: float
-    ticket: Any
-    place: Place | None
-
-    def begin(self, item: Any) -> None:
-        """Make ready for an item."""
-        ...
-
-    def end(self, code: int, words: str) -> Any:
-        """Return the item's value, or raise."""
-        ...
-
-    def close(self) -> None:
-        """Drop everything."""
-        ...
-
-
-class Requests(Protocol):
-    """Be what the job's function must be here."""
-
-    @property
-    def in_flight(self) -> int:
-        """Say how many transfers at once."""
-        ...
-
-    def policy(self) -> Policy:
-        """Make a policy."""
-        ...
-
-    def transfer(self, timeout: float | None = None) -> Transfer:
-        """Make a transfer."""
-        ...
 
 
 class Curl:

@@ -11,14 +11,13 @@ comes; with `public_only` no connection is made to an address that is not public
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import itertools
 import os
-import socket
 import time
 from typing import IO, TYPE_CHECKING, Any
 
 from outpace.errors import FetchError, TemporaryFetchError
+from outpace.fetching import addresses
 from outpace.fetching.kinds import Facts, explain, is_temporary
 from outpace.fetching.page import Page
 from outpace.fetching.politeness import LONGEST_PAUSE, SLOW_DOWN, Preliminary
@@ -267,12 +266,8 @@ class Transfer:
         """Open a socket to a public address; refuse any other."""
         import pycurl  # noqa: PLC0415 - an extra
 
-        family, kind, protocol, (host, *_) = address
-        if not is_public(host):
-            self._blocked = host
-            return pycurl.SOCKET_BAD
-        self._blocked = None
-        return _Lent(family, kind, protocol)
+        opened, self._blocked = addresses.open_public(*address)
+        return pycurl.SOCKET_BAD if opened is None else opened
 
 
 def spool_file(folder: str) -> IO[bytes]:
@@ -283,31 +278,4 @@ def spool_file(folder: str) -> IO[bytes]:
 _numbers = itertools.count()
 
 
-class _Lent(socket.socket):
-    """Be a socket that pycurl duplicates and drops: closing it unasked is then no mistake."""
-
-    def __del__(self) -> None:
-        """Close it."""
-        self.close()
-
-
 EMPTY = hashlib.sha256(b"").hexdigest()
-
-
-def is_public(host: str | bytes) -> bool:
-    """Say whether an address is one of the public internet, also when it hides in an IPv6 one."""
-    text = host.decode() if isinstance(host, bytes) else host
-    address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        teredo = address.teredo
-        if teredo is not None:
-            inner = teredo[1]
-        if inner is None and address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return inner.is_global and not inner.is_multicast
-    return address.is_global and not address.is_multicast
-
-
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
