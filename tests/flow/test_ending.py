@@ -41,11 +41,11 @@ def dispatcher(total: int | None) -> Dispatcher:
 
 
 def test_the_fates_of_all_items_are_counted() -> None:
-    assert fates(dispatcher(10)) == "2 done, 1 failed, 1 cut short, 6 not started"
+    assert fates(dispatcher(10), 1) == "2 done, 1 failed, 1 cut short, 6 not started"
 
 
 def test_where_nobody_knows_how_many_there_are_the_rest_is_not_started() -> None:
-    assert fates(dispatcher(None)).endswith("1 cut short, the rest not started")
+    assert fates(dispatcher(None), 1).endswith("1 cut short, the rest not started")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_where_nobody_knows_how_many_there_are_the_rest_is_not_started() -> None
 def test_it_is_told_in_one_line_on_stderr(
     error: BaseException, word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tell(dispatcher(10), error)
+    tell(dispatcher(10), 1, error)
     out, err = capsys.readouterr()
     assert out == ""
     assert err == f"outpace: {word}: 2 done, 1 failed, 1 cut short, 6 not started\n"
@@ -62,7 +62,7 @@ def test_it_is_told_in_one_line_on_stderr(
 
 def test_without_a_stderr_nobody_complains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
-    tell(dispatcher(10), KeyboardInterrupt())
+    tell(dispatcher(10), 1, KeyboardInterrupt())
 
 
 # Whose the signal is.

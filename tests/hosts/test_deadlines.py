@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from array import array
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ class FakePeer:
 
     def __post_init__(self) -> None:
         board = Board(Shape.of(self.lanes, scattered=self.scattered))
+        for row in board.rows:
+            row.times[:] = memoryview(array("d", [-1.0] * len(row.times)))  # before all times here
         self.shared = SimpleNamespace(board=board)
 
     def running(self) -> Iterator[tuple[int, float]]:

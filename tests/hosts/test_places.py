@@ -29,7 +29,7 @@ def test_deaths_with_nothing_done_in_between_are_given_up_at_some_time() -> None
     places = Places(None)
     for _ in range(IN_A_ROW - 1):
         assert die(places)
-    with pytest.raises(WorkerStartError, match="20 in a row.*ended with exit code 1.*max_crashes"):
+    with pytest.raises(WorkerStartError, match=r"20 in a row.*ended with exit code 1.*max_crashes"):
         die(places)
 
 
@@ -47,7 +47,7 @@ def test_workers_that_never_become_ready_are_given_up_soon() -> None:
     places = Places(None)
     for _ in range(STARTS - 1):
         assert die(places, ready=False)
-    with pytest.raises(WorkerStartError, match="do not start.*3 in a row.*before they were ready"):
+    with pytest.raises(WorkerStartError, match=r"do not start.*3 in a row.*before they were ready"):
         die(places, ready=False)
 
 
@@ -77,7 +77,7 @@ def test_a_run_of_many_deaths_goes_on_while_items_succeed() -> None:
 def test_max_crashes_ends_it_in_one_clear_error() -> None:
     run = outpace.run(deadly, range(60), model="processes", workers=1, chunk=1, max_crashes=2)
     got: list[Any] = []
-    with pytest.raises(WorkerStartError, match="as often as max_crashes= allows.*exit code 5"):
+    with pytest.raises(WorkerStartError, match=r"as often as max_crashes= allows.*exit code 5"):
         got.extend(run)
     assert [o.kind for o in got] == ["lost", "done", "done", "lost", "done", "done", "lost"][
         : len(got)

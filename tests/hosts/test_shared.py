@@ -6,6 +6,7 @@ import faulthandler
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_last_words_do_not_touch_the_board(shared) -> None:
 def test_it_has_no_name_that_could_be_left(shared, private_temp) -> None:
     assert list(private_temp.iterdir()) == []
     if sys.platform == "linux":
-        assert not any("outpace" in name for name in os.listdir("/dev/shm"))
+        assert not list(Path("/dev/shm").glob("*outpace*"))
 
 
 @posix

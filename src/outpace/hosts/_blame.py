@@ -1,10 +1,10 @@
 """Who is to blame when a worker dies: only what had started, and nobody on mere suspicion.
 
 An item that was alone in its worker is to blame. Of several, those that may have done it are suspects,
-and each runs again alone, in a fresh worker, before it is called lost. An event loop narrows it down:
-only the item that had the loop can have ended the process. Where nobody stands out (all were waiting,
-as when somebody outside kills a worker), all go back free once; who is there the second time, too, is a
-suspect. A worker that was found broken was so before, perhaps: all that it had begun are suspects. So
+and each runs again alone, in a worker of its own, before it is called lost. An event loop narrows it
+down: only the item that had the loop can have ended the process. Where nobody stands out (all were
+waiting, as when somebody outside kills a worker), all go back free once; who is there the second time is
+a suspect. A worker that is cut off may have been so for a while: all that it had begun are suspects. So
 every death either settles an item or makes the circle smaller, and none repeats for ever.
 
 Pure. Tested by `tests/hosts/test_blame.py`.
@@ -72,9 +72,7 @@ class Judge:
         """Say who is to blame."""
         if scene.alone:
             return Verdict(lost=sorted(scene.out))
-        if (
-            scene.cut_off and scene.ended
-        ):  # whatever did it, its worker may have gone on for a while
+        if scene.cut_off and scene.ended:  # it may have gone on for a while after whoever did it
             return Verdict(suspects=sorted(scene.ended | set(scene.running)))
         if scene.stepping is not None:
             return Verdict(suspects=[scene.stepping])

@@ -38,8 +38,9 @@ class Inquest:
         """Say what becomes of everything that the worker had."""
         chunks = worker.out.drain()
         out = [index for chunk in chunks for index in chunk.indexes]
+        alone = worker.suspects is not None
         scene = Scene.of(
-            worker.shared.board, out, worker.lanes, alone=worker.on_trial, cut_off=worker.cut_off
+            worker.shared.board, out, worker.lanes, alone=alone, cut_off=worker.cut_off
         )
         if worker.was_killed:
             verdict = Verdict(lost=[index for index in worker.late if index in out])
@@ -56,8 +57,7 @@ class Inquest:
         for chunk in chunks:
             if free := [index for index in chunk.indexes if index not in held]:
                 found.news.append(Returned(free))
-        waiting = list(worker.suspects)[1 if worker.on_trial else 0 :]
-        found.suspects = [*_singled_out(verdict.suspects, chunks), *waiting]
+        found.suspects = [*_singled_out(verdict.suspects, chunks), *(worker.suspects or ())]
         return found
 
     def too_late(self, worker: Peer, report: Report) -> None:
