@@ -218,7 +218,7 @@ class AsyncioWorkers:
         try:
             self._loop.run_until_complete(self.aclose())
         finally:
-            close_loop(self._loop)
+            close_loop(self._loop, HURRY if self._hurry else None)
 
     async def aclose(self) -> None:
         """Cancel the items and close the setup; leave the loop to its owner."""
@@ -383,7 +383,9 @@ class AsyncioWorkers:
             failure = Failure(error)
             task = asyncio.current_task()
             cancelled = task is not None and task.cancelling() > 0  # the lane, not only the item
-        except BaseException as error:  # noqa: BLE001 - any end of an item is its outcome
+        except BaseException as error:
+            if self._closed and isinstance(error, GeneratorExit):
+                raise  # it has swallowed every cancellation, and the loop is gone by now
             failure = failed(error)
         finally:
             place.leave()
