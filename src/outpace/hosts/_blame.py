@@ -4,7 +4,7 @@ An item that was alone in its worker is to blame. Of several, those that may hav
 and each runs again alone, in a worker of its own, before it is called lost. An event loop narrows it
 down: only the item that had the loop can have ended the process. Where nobody stands out (all were
 waiting, as when somebody outside kills a worker), all go back free once; who is there the second time is
-a suspect. A worker that is cut off may have been so for a while: all that it had begun are suspects. So
+a suspect. A worker that was found broken was so before, perhaps: all that it had begun are suspects. So
 every death either settles an item or makes the circle smaller, and none repeats for ever.
 
 Pure. Tested by `tests/hosts/test_blame.py`.

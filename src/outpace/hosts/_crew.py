@@ -40,9 +40,6 @@ from outpace.hosts._value import by_value
 from outpace.hosts._voices import Ears
 from outpace.hosts._wire import Channel, Message, Packed, pack
 
-EXIT_PATIENCE = (
-    10.0  # seconds that the exit of a setup may take: to flush, to say goodbye to a server
-)
 DYING = 0.3  # seconds between the end of the socket of a process that dies and its own
 LAST_WORD = 1.0  # seconds from a worker's last word to its end: for what it does at exit
 
@@ -269,8 +266,9 @@ class Crew:
             self._retire(worker)
         while worker.suspects and not worker.out.chunks:
             self._send(worker, worker.suspects.popleft())
-        over = worker.retiring or worker.suspects is not None
-        if over and not worker.out.chunks:
+        if worker.suspects is not None and not worker.out.chunks:
+            worker.retiring = True  # whoever else becomes a suspect needs another
+        if worker.retiring and not worker.out.chunks:
             with contextlib.suppress(OSError):
                 worker.channel.sock.shutdown(socket.SHUT_WR)
 
@@ -356,7 +354,8 @@ class Crew:
         The others go on meanwhile; there are at most as many such workers as there are others.
         """
         for suspect in suspects:
-            apart = [worker for worker in self._workers.values() if worker.suspects is not None]
+            everybody = self._workers.values()
+            apart = [w for w in everybody if w.suspects is not None and not w.retiring]
             idlest = min(apart, key=lambda w: len(w.suspects or ()) + w.out.chunks, default=None)
             load = 0 if idlest is None else len(idlest.suspects or ()) + idlest.out.chunks
             if idlest is None or (load and len(apart) < self._count):

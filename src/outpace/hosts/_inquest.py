@@ -38,9 +38,12 @@ class Inquest:
         """Say what becomes of everything that the worker had."""
         chunks = worker.out.drain()
         out = [index for chunk in chunks for index in chunk.indexes]
-        alone = worker.suspects is not None
         scene = Scene.of(
-            worker.shared.board, out, worker.lanes, alone=alone, cut_off=worker.cut_off
+            worker.shared.board,
+            out,
+            worker.lanes,
+            alone=worker.suspects is not None,
+            cut_off=worker.cut_off,
         )
         if worker.was_killed:
             verdict = Verdict(lost=[index for index in worker.late if index in out])
