@@ -8,6 +8,7 @@ import functools
 import gc
 import os
 import signal
+import socket
 import threading
 import time
 import weakref
@@ -17,9 +18,8 @@ import pytest
 
 import outpace
 from outpace.errors import ItemTimeoutError, SetupError, TransferError, UsageError, WorkerLostError
-from outpace.registry import names
 
-MODELS = names()
+MODELS = [model.name for model in outpace.models() if model.available]
 PROCESSES = [name for name in MODELS if name.startswith("processes")]
 SEVERAL = [name for name in MODELS if name != "serial"]
 
@@ -202,6 +202,30 @@ def test_nothing_of_a_call_is_kept_once_it_is_done(model) -> None:
         del given
 
         assert gone.wait(10)
+
+
+class Connected:
+    """Be something that is connected to the test where it is unpickled, as long as it lives there."""
+
+    def __init__(self, address) -> None:
+        self.address = address
+
+    def __reduce__(self):
+        return socket.create_connection, (self.address, 30)
+
+
+@pytest.mark.parametrize("model", PROCESSES)
+def test_a_worker_keeps_nothing_of_a_call_either(model) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        outpace.Executor(model, 1, in_flight=1) as executor,
+    ):
+        listener.settimeout(30)
+        executor.submit(id, Connected(listener.getsockname())).result(30)
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(30)
+            assert connection.recv(1) == b""
 
 
 @pytest.mark.parametrize("model", SEVERAL)  # of serial the one lane is the manager itself
