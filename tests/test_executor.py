@@ -7,6 +7,7 @@ import contextvars
 import functools
 import gc
 import os
+import queue
 import signal
 import socket
 import threading
@@ -97,6 +98,13 @@ def test_calls_may_travel_together(model, chunk) -> None:
         futures = [executor.submit(double, n) for n in range(500)]
 
         assert [future.result() for future in futures] == list(range(0, 1000, 2))
+
+
+def test_what_is_to_be_awaited_may_travel_with_what_is_not(model) -> None:
+    with outpace.Executor(model, 2, chunk=8) as executor:
+        futures = [executor.submit((double, double_later)[n % 3 == 1], n) for n in range(60)]
+
+        assert [future.result(30) for future in futures] == list(range(0, 120, 2))
 
 
 @pytest.mark.parametrize("model", SEVERAL)
@@ -310,6 +318,17 @@ def test_a_setup_that_fails_at_its_exit_is_raised_by_shutdown(model) -> None:
 
     with pytest.raises(SetupError, match="at the end"):
         executor.shutdown()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_setup_that_fails_at_its_exit_is_told_when_nobody_waits(model, monkeypatch) -> None:
+    told = queue.SimpleQueue()
+    monkeypatch.setattr(threading, "excepthook", told.put)
+    executor = outpace.Executor(model, 1, setup=fails_at_its_exit)
+    assert executor.submit(lambda x, _state: x, 1).result() == 1
+    executor.shutdown(wait=False)
+
+    assert "at the end" in str(told.get(timeout=30).exc_value)
 
 
 # Workers that die, and what cannot travel.

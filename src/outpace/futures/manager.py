@@ -29,17 +29,19 @@ from concurrent.futures import BrokenExecutor, Future, InvalidStateError
 from dataclasses import fields
 from typing import Any
 
-from outpace.errors import OutpaceError, WorkerLostError
+from outpace.errors import OutpaceError, TransferError, WorkerLostError
 from outpace.flow.data import Failure, Settled
 from outpace.flow.dispatch import Dispatcher, Pull, Settle, Start
-from outpace.flow.job import Job
+from outpace.flow.job import Job, is_coroutine_function
 from outpace.flow.run import Flow
 from outpace.futures.calls import Submitted
 from outpace.futures.travel import ByValue, Customs
 from outpace.registry import Opening
 
-IN_HAND = 4
-SHORT = 0.001
+# bench/executor.py, two threads: 59 us a no-op without any in hand, 40 with 1, 31 with 4, 20 with 16;
+# but what is in hand cannot be cancelled any more, so it is few, and only calls that are over at once.
+IN_HAND = 4  # calls for each lane of this process that wait in the lanes' own queue
+SHORT = 0.001  # seconds that a call may take for that
 
 clock = time.perf_counter
 
@@ -89,6 +91,7 @@ class Manager:
             self.flow.dispatcher = _one_at_a_time(self.flow.dispatcher, IN_HAND * one_queue)
         self._customs = Customs() if opening.of.host is not None else None
         self._inline = opening.of.host is None and opening.of.driver.inline
+        self._together = job.chunk != 1
         self._thread: threading.Thread | None = None
         # Shared with those who submit. `RLock`, since a garbage collection may call `end` anywhere.
         self._lock = threading.RLock()
@@ -100,6 +103,7 @@ class Manager:
         self._ahead: deque[Waiting] = deque()  # taken from the inbox, not from us yet
         self._hungry = False
         self._running: dict[int, Future[Any]] = {}
+        self._awaited = False
         self._exit_error: BaseException | None = None
 
     # For any thread.
@@ -110,8 +114,7 @@ class Manager:
         with self._lock:
             self._refuse()
             if self._thread is None:
-                self._ahead.append((future, call))  # it has begun, also if `end` cancels the others
-                self._begin()
+                self._begin((future, call))
                 return future
             self._inbox.put((future, call))
             if self._listening:
@@ -119,21 +122,27 @@ class Manager:
                 self.flow.wake()
         return future
 
-    def end(self, *, cancel: bool = False) -> None:
-        """Take no more calls; carry out what was submitted, or cancel what has not begun."""
+    def end(self, *, cancel: bool = False, awaited: bool = False) -> None:
+        """Take no more calls; carry out what was submitted, or cancel what has not begun.
+
+        `awaited` says that somebody is about to `join`.
+        """
         if self._why_not is not None:
             return
+        dropped: list[Waiting | None] = []
         with self._lock:
             self._ending = True
+            self._awaited = self._awaited or awaited
             if cancel:
                 with contextlib.suppress(queue.Empty):
                     while True:
-                        waiting = self._inbox.get_nowait()
-                        if waiting is not None:
-                            waiting[0].cancel()
+                        dropped.append(self._inbox.get_nowait())
             self._inbox.put(None)
             self._listening = False
             self.flow.wake()
+        for waiting in dropped:  # not under the lock: it calls what is the user's
+            if waiting is not None and waiting[0].cancel():
+                waiting[0].set_running_or_notify_cancel()
 
     def terminate(self) -> None:
         """Take no more calls, and give up those that are not settled."""
@@ -166,10 +175,15 @@ class Manager:
             when = "shutdown" if self._ending else "interpreter shutdown"
             raise RuntimeError(f"cannot schedule new futures after {when}")
 
-    def _begin(self) -> None:
-        """Start the thread."""
+    def _begin(self, first: Waiting) -> None:
+        """Start the thread, with a call that has thereby begun: `end` does not cancel it any more."""
         thread = threading.Thread(target=self._manage, name="outpace-executor")
-        thread.start()
+        self._ahead.append(first)
+        try:
+            thread.start()
+        except BaseException:
+            self._ahead.clear()
+            raise
         self._thread = thread
         _managers.add(self)
 
@@ -228,7 +242,7 @@ class Manager:
         if self._hungry:
             self._listening = True
             # Whoever submits puts first and looks at `_listening` then; here it is the other way round.
-            if not self._inbox.empty() or self._ending:
+            if self._ahead or not self._inbox.empty() or self._ending:
                 self._listening = False
                 return
         flow.observe(flow.workers.reports(flow.patience))
@@ -238,14 +252,21 @@ class Manager:
         """Give the dispatcher up to that many calls, without those that were cancelled."""
         calls: list[Submitted | ByValue] = []
         first = self.flow.dispatcher.counts.pulled
+        awaited = False
         while len(calls) < room and (waiting := self._next()) is not None:
             future, call = waiting
+            if self._together and calls and is_coroutine_function(call[0]) != awaited:
+                self._ahead.appendleft(
+                    waiting
+                )  # a lane knows what to await by the first and the last
+                break
             if not future.set_running_or_notify_cancel():
                 continue
+            awaited = self._together and is_coroutine_function(call[0])
             try:
                 item = call if self._customs is None else self._customs.portable(call)
             except Exception as error:  # noqa: BLE001 - pickling runs the user's code
-                future.set_exception(error)
+                future.set_exception(cannot_travel(call, error))
                 continue
             self._running[first + len(calls)] = future
             calls.append(item)
@@ -303,9 +324,23 @@ class Manager:
             self.flow.hurry()
         try:
             workers.close()
-        except BaseException as error:  # noqa: BLE001 - `join` raises it
-            self._exit_error = error
-        self.flow.usage = workers.usage
+        except BaseException as error:
+            if not self._awaited:
+                raise  # nobody would hear of it: `threading.excepthook` tells
+            self._exit_error = error  # `join` raises it
+        finally:
+            self.flow.usage = workers.usage
+
+
+def cannot_travel(call: Submitted, error: Exception) -> TransferError:
+    """Make the error of a call that cannot be pickled."""
+    name = getattr(call[0], "__qualname__", type(call[0]).__name__)
+    why = f"{type(error).__name__}: {error}"
+    made = TransferError(
+        f"the call of {name} cannot be sent to a worker process: {why}; pass plain data, or use threads"
+    )
+    made.__cause__ = error
+    return made
 
 
 def error_of(failure: Failure) -> BaseException:
