@@ -8,11 +8,6 @@ Guarantees, tested by `tests/test_executor.py` and by CPython's own tests: every
 out is settled, whatever becomes of the workers; nothing of a call is kept once its future is settled;
 it holds no reference to the executor, so one that is dropped ends its manager; at the interpreter's
 exit what was submitted is carried out first.
-
-**One call at a time.** A call goes out alone, and only to a lane that is free. What the engine does for
-the items of a map, several of them in one chunk and the next chunk in hand, would be wrong here: calls
-may wait for one another, and whoever waits for the result of a short one must not wait for the long one
-that happened to travel behind it. So `chunk=None`, the engine's own measuring, is for who asks for it.
 """
 
 from __future__ import annotations
@@ -25,23 +20,19 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import BrokenExecutor, Future, InvalidStateError
-from dataclasses import fields
+from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
-from outpace.errors import OutpaceError, TransferError, WorkerLostError
-from outpace.flow.data import Failure, Settled
-from outpace.flow.dispatch import Dispatcher, Pull, Settle, Start
+from outpace.errors import OutpaceError
+from outpace.flow.data import Settled
+from outpace.flow.dispatch import Pull, Settle, Start
 from outpace.flow.job import Job, is_coroutine_function
 from outpace.flow.run import Flow
 from outpace.futures.calls import Submitted
+from outpace.futures.failing import ExecutorBrokenError, cannot_travel, error_of
+from outpace.futures.one_by_one import IN_HAND, one_at_a_time
 from outpace.futures.travel import ByValue, Customs
 from outpace.registry import Opening
-
-# bench/executor.py, two threads: 59 us a no-op without any in hand, 40 with 1, 31 with 4, 20 with 16;
-# but what is in hand cannot be cancelled any more, so it is few, and only calls that are over at once.
-IN_HAND = 4  # calls for each lane of this process that wait in the lanes' own queue
-SHORT = 0.001  # seconds that a call may take for that
 
 clock = time.perf_counter
 
@@ -49,35 +40,6 @@ Waiting = tuple["Future[Any]", Submitted]
 
 _interpreter_ends = False
 _managers: weakref.WeakSet[Manager] = weakref.WeakSet()
-
-
-class ExecutorBrokenError(OutpaceError, BrokenExecutor):
-    """Say that an executor has no workers and will have none; `__cause__` says why."""
-
-
-class CallLostError(WorkerLostError, BrokenExecutor):
-    """Say that the worker that had this call vanished; the executor goes on.
-
-    It is also a `concurrent.futures.BrokenExecutor`, so that what was written for the standard pools
-    catches it; there it would cost every call that was submitted, here it costs this one.
-    """
-
-
-class OneAtATime(Dispatcher):
-    """Send items out one by one, each to a lane that has nothing to do.
-
-    Where the lanes take from one queue, any of them takes the next item, so a few that wait there keep
-    nobody from anything: `in_hand` of them for each slot, while items are short.
-    """
-
-    __slots__ = ("in_hand",)
-    in_hand: int
-
-    def _room(self) -> int:
-        """Say whether one more item may go out."""
-        slots = max(1, min(self.limit.current, self.slots))
-        short = self._item_s is not None and self._item_s < SHORT
-        return int(self._out.items < slots * (1 + self.in_hand * short))
 
 
 class Manager:
@@ -88,7 +50,7 @@ class Manager:
         self.flow = Flow(job, opening)
         if job.chunk == 1:
             one_queue = opening.of.host is None
-            self.flow.dispatcher = _one_at_a_time(self.flow.dispatcher, IN_HAND * one_queue)
+            self.flow.dispatcher = one_at_a_time(self.flow.dispatcher, IN_HAND * one_queue)
         self._customs = Customs() if opening.of.host is not None else None
         self._inline = opening.of.host is None and opening.of.driver.inline
         self._together = job.chunk != 1
@@ -330,38 +292,6 @@ class Manager:
             self._exit_error = error  # `join` raises it
         finally:
             self.flow.usage = workers.usage
-
-
-def cannot_travel(call: Submitted, error: Exception) -> TransferError:
-    """Make the error of a call that cannot be pickled."""
-    name = getattr(call[0], "__qualname__", type(call[0]).__name__)
-    why = f"{type(error).__name__}: {error}"
-    made = TransferError(
-        f"the call of {name} cannot be sent to a worker process: {why}; pass plain data, or use threads"
-    )
-    made.__cause__ = error
-    return made
-
-
-def error_of(failure: Failure) -> BaseException:
-    """Return the error of a call, with the worker's traceback noted on it."""
-    error = failure.error
-    if failure.kind == "lost" and not isinstance(error, BrokenExecutor):
-        lost = CallLostError.__new__(CallLostError, *error.args)
-        lost.__dict__.update(error.__dict__)
-        error = lost
-    if failure.traceback:
-        error.add_note(f"in a worker process:\n{failure.traceback.rstrip()}")
-    return error
-
-
-def _one_at_a_time(dispatcher: Dispatcher, in_hand: int) -> OneAtATime:
-    """Make the dispatcher that sends items out one by one, otherwise the same."""
-    made = OneAtATime(
-        **{each.name: getattr(dispatcher, each.name) for each in fields(dispatcher) if each.init}
-    )
-    made.in_hand = in_hand
-    return made
 
 
 def _at_exit() -> None:
