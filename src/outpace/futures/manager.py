@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import sys
 import threading
 import time
 import weakref
@@ -34,6 +35,10 @@ from outpace.futures.one_by_one import IN_HAND, one_at_a_time
 from outpace.futures.travel import ByValue, Customs
 from outpace.registry import Opening
 
+# Python 3.12 starts no thread once the main thread is through, though there is still work to be done.
+# So there the first call waits until the lanes have started; elsewhere nobody need wait for a setup.
+THREADS_END_EARLY = sys.version_info[:2] == (3, 12)
+
 clock = time.perf_counter
 
 Waiting = tuple["Future[Any]", Submitted]
@@ -48,16 +53,18 @@ class Manager:
     def __init__(self, job: Job, opening: Opening) -> None:
         """Start nothing yet: the first call that is submitted does."""
         self.flow = Flow(job, opening)
+        self._hosted = opening.of.host is not None
         if job.chunk == 1:
-            one_queue = opening.of.host is None
-            self.flow.dispatcher = one_at_a_time(self.flow.dispatcher, IN_HAND * one_queue)
-        self._customs = Customs() if opening.of.host is not None else None
-        self._inline = opening.of.host is None and opening.of.driver.inline
+            in_hand = 0 if self._hosted else IN_HAND
+            self.flow.dispatcher = one_at_a_time(self.flow.dispatcher, in_hand)
+        self._customs = Customs() if self._hosted else None
+        self._inline = not self._hosted and opening.of.driver.inline
         self._together = job.chunk != 1
         self._thread: threading.Thread | None = None
         # Shared with those who submit. `RLock`, since a garbage collection may call `end` anywhere.
         self._lock = threading.RLock()
         self._inbox: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._opened = threading.Event()
         self._listening = False  # it would wait for reports though it could take more calls
         self._ending = self._terminated = False
         self._why_not: BaseException | None = None  # it takes no more calls: broken, or forked
@@ -75,13 +82,16 @@ class Manager:
         future: Future[Any] = Future()
         with self._lock:
             self._refuse()
-            if self._thread is None:
+            first = self._thread is None
+            if first:
                 self._begin((future, call))
-                return future
-            self._inbox.put((future, call))
+            else:
+                self._inbox.put((future, call))
             if self._listening:
                 self._listening = False
                 self.flow.wake()
+        if first and THREADS_END_EARLY and not self._hosted:
+            self._opened.wait()
         return future
 
     def end(self, *, cancel: bool = False, awaited: bool = False) -> None:
@@ -162,6 +172,7 @@ class Manager:
         except BaseException as error:  # noqa: BLE001 - it is that of every call there is
             self._break(error)
         finally:
+            self._opened.set()
             self._close()
 
     def _over(self) -> bool:
@@ -186,6 +197,7 @@ class Manager:
                     if flow.workers is None:
                         before = clock()
                         flow.opened(flow.opening.open(flow.job.call), before)
+                        self._opened.set()
                     assert flow.workers is not None
                     flow.workers.start(chunk)
                 case Settle(settled, positions):
