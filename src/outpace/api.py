@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from outpace.errors import UsageError
 from outpace.flow.data import Outcome
 from outpace.flow.job import Job, check_positive, make_care, make_job
 from outpace.flow.protocol import Care
@@ -310,3 +311,17 @@ def race(
     )
     course.run()
     return finish(course, name, race_table)
+
+
+def register_joblib() -> None:
+    """Make the backend `outpace` known to joblib: `with joblib.parallel_config(backend="outpace"):`.
+
+    `model=` there is the model, by default `processes`. Raises `UsageError` without joblib.
+    """
+    try:
+        from outpace.futures.joblib import register  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name != "joblib":
+            raise
+        raise UsageError("joblib is not installed; `pip install joblib` installs it") from None
+    register()
