@@ -6,7 +6,7 @@ from outpace.api import (
     amap,
     arun,
     fetch,
-    map,
+    map,  # noqa: A004 - the public name
     race,
     register_joblib,
     run,
