@@ -313,6 +313,13 @@ class Site:
         return await self.page(writer, self.robots.encode())
 
 
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no proxy of this machine stand between a test and its server."""
+    for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def site() -> Iterator[Site]:
     """Run the hostile server for one test."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from outpace.errors import TemporaryFetchError, UsageError, UsageTypeError
+from outpace.errors import TemporaryFetchError, UsageError, UsageTypeError, WorkerLostError
 from outpace.fetching import resume as earlier
 from outpace.fetching import source
 from outpace.fetching.manifest import Line, Manifest
@@ -29,6 +29,7 @@ from outpace.flow.run import Flow, Run
 from outpace.registry import opening
 
 LOOK_AHEAD = 32_768  # URLs that wait for their host's turn: how long a slow host's stretch may be
+AGAIN = (TemporaryFetchError, WorkerLostError)  # what may be better next time
 CHUNK = 64  # URLs that travel together; beside what a page costs it hardly matters
 
 
@@ -174,7 +175,7 @@ def put_together(
             spool=sink.spool,
         )
         call = Call(getter.shared(count))
-        retry = Retry(retries, on=TemporaryFetchError, wait=wait_for) if retries else None
+        retry = Retry(retries, on=AGAIN, wait=wait_for) if retries else None
         job = Job(
             call, work.items(), None, ordered=False, chunk=CHUNK, on_error="return", retry=retry
         )
