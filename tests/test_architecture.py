@@ -32,6 +32,8 @@ PUBLIC = {
     "retries, on_error, max_items, max_memory, max_crashes)",
     "arun": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, timeout, "
     "retries, max_items, max_memory, max_crashes)",
+    "fetch": "(urls, *, into, in_flight, per_host, rate, delay, workers, retries, resume, "
+    "retry_failed, update, settings)",
     "map": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, timeout, "
     "retries, on_error, max_items, max_memory, max_crashes)",
     "models": "()",

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from outpace.api import amap, arun, map, race, register_joblib, run  # noqa: A004 - the public name
+from outpace.api import amap, arun, fetch, map, race, register_joblib, run  # noqa: A004 - the public name
 from outpace.errors import OutpaceError
 from outpace.flow.data import Cancelled, Done, Failed, Lost, Outcome, Summary, TimedOut
 from outpace.flow.retry import Retry
@@ -26,6 +26,7 @@ __all__ = [
     "TimedOut",
     "amap",
     "arun",
+    "fetch",
     "map",
     "models",
     "race",
