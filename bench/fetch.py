@@ -1,6 +1,8 @@
 """What fetching a page costs: ours beside libraries and programs, one nginx on loopback for all.
 
-    python3 dev.py bench fetch [--pages 20000] [--at-once 64] [--repeat 2] [--only NAME,...] [--real]
+    python3 dev.py bench fetch [--pages 20000] [--at-once 64] [--repeat 2] [--only NAME,...]
+    python3 dev.py bench fetch --real
+    python3 dev.py bench fetch --missing 1000000
 
 nginx serves one HTML page of 18.5 kB under as many names as are wanted, over HTTP/1.1 with kept
 connections, and over HTTP/2 with TLS. Each row runs in a process of its own, and all rows in turn, so
@@ -14,6 +16,8 @@ It needs nginx and openssl, and of the peers what is to be compared:
 
 `--real` fetches the HTML pages of Debian's python3-doc through nginx instead, into a directory and an
 archive, and compares every one with its file, byte for byte; the archive is read back with warcio.
+`--missing` has the program fetch so many pages that are not there: its memory stays what it was, it
+never stops for long, and its manifest has every one.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import _fetch_checks
 import _fetchers
 from _show import against, head, number, save, show, spread
 
@@ -279,9 +284,15 @@ def real() -> None:
         sys.exit("there are no real pages: apt-get install python3-doc")
     root = roots[0].resolve()
     with nginx(root) as (plain, _), tempfile.TemporaryDirectory() as folder:
-        pages, wrong = _fetchers.compare_real(root, plain, Path(folder))
+        pages, wrong = _fetch_checks.compare_real(root, plain, Path(folder))
     print(f"{pages} real pages fetched twice, {wrong} differ from their files")
     sys.exit(1 if wrong or not pages else 0)
+
+
+def missing(count: int) -> None:
+    """Fetch what is not there."""
+    with nginx() as (plain, _), tempfile.TemporaryDirectory(dir=_memory(count)) as folder:
+        sys.exit(not _fetch_checks.missing(plain, count, Path(folder)))
 
 
 def main() -> None:
@@ -298,10 +309,13 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--only", help="rows with one of these in their name")
     parser.add_argument("--real", action="store_true", help="real pages, byte for byte, instead")
+    parser.add_argument("--missing", type=int, metavar="N", help="pages that are not there instead")
     parser.add_argument("--json", help="write the numbers to this file")
     options = parser.parse_args()
     if options.real:
         real()
+    if options.missing:
+        missing(options.missing)
     head()
     save(options.json, {"fetch": compare(options)})
 

@@ -250,6 +250,23 @@ class Site:
     async def do_moved(self, writer):
         return await self.page(writer, b"", "301 Moved Permanently", "Location: /new\r\n")
 
+    # What is no text.
+
+    async def do_to_bytes(self, writer):
+        where = b"Location: /caf\xe9-\xff?\x01\r\n"
+        await self.raw(writer, b"HTTP/1.1 302 Found\r\n" + where + b"Content-Length: 0\r\n\r\n")
+        return True
+
+    async def do_to_scheme(self, writer):
+        where = b"Location: \xff\xfe://x/\r\n"
+        await self.raw(writer, b"HTTP/1.1 302 Found\r\n" + where + b"Content-Length: 0\r\n\r\n")
+        return True
+
+    async def do_byte_type(self, writer):
+        head = b"HTTP/1.1 200 \xff\xfe\r\nContent-Type: text/\xff\x1b[31m\r\nETag: \xe9\r\n"
+        await self.raw(writer, head + b"X-\xff: \xff\r\nContent-Length: 2\r\n\r\nok")
+        return True
+
     # What is no HTTP.
 
     async def do_not_http(self, writer):
@@ -294,6 +311,13 @@ class Site:
         if not self.robots:
             return await self.page(writer, b"", "404 Not Found")
         return await self.page(writer, self.robots.encode())
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no proxy of this machine stand between a test and its server."""
+    for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

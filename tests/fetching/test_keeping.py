@@ -151,6 +151,25 @@ def test_the_agent_names_the_tool(site):
     assert site.asked[0][1]["User-Agent"].startswith("outpace/")
 
 
+@pytest.mark.parametrize("name", ["pages", *NAMES])
+def test_bytes_that_are_no_text_are_written_safely(site, tmp_path, name):
+    urls = [site.url(path) for path in ("to-bytes", "to-scheme", "byte-type", "good")]
+
+    outcomes = fetched(urls, into=tmp_path / name)
+
+    assert len(outcomes) == 4
+    text = manifest_of(tmp_path / name).read_bytes()
+    assert text.isascii()
+    assert not set(text) & (set(range(32)) - {10})
+    found = {line["url"]: line for line in lines(manifest_of(tmp_path / name))}
+    assert set(found) == set(urls)
+    assert found[urls[2]]["bytes"] == 2
+    if name != "pages":
+        with (tmp_path / name).open("rb") as file:
+            records = FastIterator(file, record_types=WarcRecordType.response)
+            assert sum(record.verify_payload_digest() for record in records) >= 2
+
+
 # The next run.
 
 

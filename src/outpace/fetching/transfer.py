@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 import time
 from typing import IO, TYPE_CHECKING, Any
 
@@ -194,13 +195,15 @@ class Transfer:
             sha256 = EMPTY
         self._size = 0
         ip = get(self._ip) if head is not None else None
+        raw = self.curl.getinfo_raw  # a site may say anything, also what is no text
+        said = raw(kind)
         page = Page(
             self._url,
-            get(effective),
+            final_url(raw(effective)),
             get(status),
             size,
             sha256,
-            get(kind),
+            None if said is None else said.decode("latin-1"),
             _VERSIONS.get(get(self._http_version), ""),
             clock() - self.started,
             ip,
@@ -268,6 +271,16 @@ class Transfer:
 
         opened, self._blocked = addresses.open_public(*address)
         return pycurl.SOCKET_BAD if opened is None else opened
+
+
+def final_url(raw: bytes) -> str:
+    """Decode where a page was found; a site may redirect to what no URL should have in it."""
+    if _ODD.search(raw):
+        raw = _ODD.sub(lambda found: b"%%%02X" % found[0][0], raw)
+    return raw.decode("ascii")
+
+
+_ODD = re.compile(rb"[^!-~]")
 
 
 def spool_file(folder: str) -> IO[bytes]:
