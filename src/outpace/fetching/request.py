@@ -27,7 +27,7 @@ CONNECT_TIMEOUT = 15.0  # seconds
 TIMEOUT = 300.0  # seconds for one page, all in all
 MAX_SIZE = 4 * 2**30  # bytes; against bodies without an end
 MAX_REDIRECTS = 10
-SPARE_FILES = 256  # for the connections that wait to be used again, and everything else
+SPARE_FILES = 128  # for everything that is no connection
 DNS_CACHE = 300  # seconds
 HTTP_VERSIONS = {"1.1": 2, "2": 4, "3": 30}  # CURL_HTTP_VERSION_1_1, _2TLS, _3
 
@@ -241,7 +241,7 @@ def allow_files(in_flight: int) -> None:
         import resource  # noqa: PLC0415 - not on Windows
     except ImportError:  # pragma: no cover - where there is no such limit either
         return
-    needed = in_flight + SPARE_FILES
+    needed = 2 * in_flight + SPARE_FILES  # as many connections again are kept, to be used again
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return
