@@ -291,10 +291,12 @@ def race(
     called with a line of text.
 
     Raises `UsageError` or `UsageTypeError` before any work for arguments that cannot work. A model
-    that cannot run here is a row of the table that says why.
+    that cannot run here is a row of the table that says why. Of a `KeyboardInterrupt`, `race` is the
+    race as far as it had come, once serial has run.
     """
     from outpace.racing.course import Course  # noqa: PLC0415
-    from outpace.racing.finish import finish  # noqa: PLC0415
+    from outpace.racing.finish import carried  # noqa: PLC0415
+    from outpace.report.save import PICTURES  # noqa: PLC0415
     from outpace.report.table import race_table  # noqa: PLC0415
 
     course = Course(
@@ -309,8 +311,7 @@ def race(
         same=same,
         progress=progress,
     )
-    course.run()
-    return finish(course, name, race_table)
+    return carried(course, name, race_table, PICTURES)
 
 
 def register_joblib() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from outpace.cli import pictures
 from outpace.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,44 +72,60 @@ def add(commands: Any) -> None:
     shared.add_argument("--repeat", type=positive, metavar="N", help="rounds (up to 3)")
     shared.add_argument("--budget", type=seconds, metavar="S", help="seconds in all (300)")
     shared.add_argument("--json", metavar="F", help="write the race to a .json file")
+    pictures.add(shared)
     shared.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the race and print its table."""
-    from outpace import api  # noqa: PLC0415 - not for --help
-    from outpace.racing.result import check_save_path  # noqa: PLC0415
-    from outpace.report.progress import Line  # noqa: PLC0415
-    from outpace.report.table import race_table  # noqa: PLC0415
+    from outpace.report.progress import Line  # noqa: PLC0415 - not for --help
+    from outpace.report.save import check_path  # noqa: PLC0415
 
-    if options.json and check_save_path(options.json).suffix != ".json":
+    if options.json and check_path(options.json).suffix != ".json":
         msg = f"--json writes a .json file, and {options.json!r} is none"
         raise UsageError(msg)
+    pictures.check(options)
     line = Line(quiet=options.quiet or options.verbose)
-    try:
-        with _experiment(options) as experiment:
-            finished = api.race(
-                list(experiment.functions),
-                experiment.items,
-                models=options.models,
-                workers=options.workers,
-                in_flight=options.in_flight or experiment.in_flight,
-                repeat=options.repeat,
-                budget=options.budget,
-                setup=list(experiment.setup) if experiment.setup else None,
-                same=experiment.same,
-                progress=line,
-                name=experiment.name,
-            )
-    finally:
-        line.clear()
+    interrupted = False
+    with _experiment(options) as experiment:
+        try:
+            finished = _carried(options, experiment, line)
+        except KeyboardInterrupt as interrupt:
+            finished = getattr(interrupt, "race", None)
+            if finished is None:
+                raise
+            interrupted = True
+        finally:
+            line.clear()
     for entrant in finished.entrants:
         entrant.published_s = experiment.published.get(entrant.model)
     if options.json:
         finished.save(options.json)
-    width = shutil.get_terminal_size((110, 24)).columns if sys.stdout.isatty() else 110
-    print(race_table(finished, width))
+    pictures.write(options, finished)
+    pictures.show(options, finished)
+    if interrupted:
+        print("outpace: interrupted", file=sys.stderr)
+        return 130
     return exit_code(finished)
+
+
+def _carried(options: argparse.Namespace, experiment: Experiment, progress: Any) -> Any:
+    """Run the race that was asked for."""
+    from outpace import api  # noqa: PLC0415
+
+    return api.race(
+        list(experiment.functions),
+        experiment.items,
+        models=options.models,
+        workers=options.workers,
+        in_flight=options.in_flight or experiment.in_flight,
+        repeat=options.repeat,
+        budget=options.budget,
+        setup=list(experiment.setup) if experiment.setup else None,
+        same=experiment.same,
+        progress=progress,
+        name=experiment.name,
+    )
 
 
 def exit_code(race: Race) -> int:

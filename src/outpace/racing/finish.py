@@ -17,11 +17,36 @@ from outpace.racing.result import Race, Recommendation, Results
 from outpace.racing.stats import Spread
 from outpace.racing.trial import Trial, run_trial
 from outpace.racing.verify import agree, first_difference
+from outpace.record.timeline import Timeline, Writer
 from outpace.registry import opening
 
 
-def finish(course: Course, name: str | None = None, show: Callable[[Race], str] = repr) -> Race:
-    """Sum the trials up, compare the results, and recommend; `show` is how the race will print."""
+def carried(
+    course: Course, name: str | None, show: Callable[[Race], str], writer: Writer | None
+) -> Race:
+    """Run a race and finish it.
+
+    An interrupt goes on as one, and has as its `race` what there was by then, if there was anything.
+    """
+    try:
+        course.run()
+    except KeyboardInterrupt as interrupt:
+        if course.break_off():
+            interrupt.race = finish(course, name, show, writer)  # type: ignore[attr-defined]
+        raise
+    return finish(course, name, show, writer)
+
+
+def finish(
+    course: Course,
+    name: str | None = None,
+    show: Callable[[Race], str] = repr,
+    writer: Writer | None = None,
+) -> Race:
+    """Sum the trials up, compare the results, and recommend.
+
+    `show` is how the race will print, and `writer` how it and its timelines are drawn and saved.
+    """
     runners, controls = course.runners, course.controls
     assert controls is not None
     serial = runners[0]
@@ -29,6 +54,7 @@ def finish(course: Course, name: str | None = None, show: Callable[[Race], str] 
     for runner in runners:
         if runner.trials:
             _sum_up(runner, items)
+            runner.entrant.timeline = _timeline(runner, writer)
     profile = course.profile()
     for runner in runners:
         _judge(runner, serial, course)
@@ -49,7 +75,10 @@ def finish(course: Course, name: str | None = None, show: Callable[[Race], str] 
         entrants=[runner.entrant for runner in runners],
         recommendation=_recommendation(runners, profile),
         show=show,
+        writer=writer,
     )
+    if course.broken_off:
+        race.notes.append("the race was interrupted: this is what there was by then")
     race.notes.append(str(controls))
     if (doubts := controls.doubts(usable_cpus())) is not None:
         race.notes.append(doubts)
@@ -105,6 +134,17 @@ def _sum_up(runner: Runner, items: int) -> None:
         f"stopped after {ran:.3g} s with {done} of {items} items done; "
         f"all would have taken about {guess:.3g} s"
     )
+
+
+def _timeline(runner: Runner, writer: Writer | None) -> Timeline | None:
+    """Return the timeline of the trial that is nearest to the median; None when no item had ended."""
+    whole = [trial for trial in runner.trials if not trial.stopped] or runner.trials
+    middle = Spread.of([trial.makespan_s for trial in whole]).median
+    trial = min(whole, key=lambda trial: abs(trial.makespan_s - middle))
+    if not trial.results:
+        return None
+    trial.timeline.writer = writer
+    return trial.timeline
 
 
 def _judge(runner: Runner, serial: Runner, course: Course) -> None:

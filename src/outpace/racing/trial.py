@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from outpace.flow.job import Job
+from outpace.flow.order import Release
 from outpace.flow.run import Flow, releases
 from outpace.hosts._usage import peak_bytes
-from outpace.machine import run_delay
+from outpace.machine import run_delay, usable_cpus
+from outpace.record.gather import Gathering, labelled, slim
+from outpace.record.timeline import Timeline
 from outpace.registry import Opening
 
 clock = time.perf_counter
@@ -37,6 +40,7 @@ class Trial:
     item_delay_s: float  # ready to run with no CPU free; only known where items run in the caller
     stopped: bool
     results: list[Any] = field(repr=False)
+    timeline: Timeline = field(repr=False)
 
 
 def run_trial(
@@ -48,6 +52,7 @@ def run_trial(
     _forget_peak()
     cpu_before, delay_before = time.process_time(), run_delay()
     results: list[Any] = []
+    came: list[Release] = []
     walls: list[float] = []
     cpus: list[float] = []
     timer = threading.Timer(allowed_s, flow.abandon)
@@ -58,6 +63,7 @@ def run_trial(
             for settled, positions in released:
                 report = settled.report
                 values, failures = report.values, report.failures
+                came.append((slim(settled), positions))
                 results += [failures.get(p) or values[p] for p in positions]
                 walls.append(sum(report.ended[p] - report.started[p] for p in positions))
                 cpus.append(report.cpu_s * len(positions) / len(report))
@@ -76,6 +82,22 @@ def run_trial(
         item_delay_s=(run_delay() - delay_before) / done,
         stopped=flow.abandoned,
         results=results,
+        timeline=_timeline(flow, came),
+    )
+
+
+def _timeline(flow: Flow, came: list[Release]) -> Timeline:
+    """Make the timeline, after all has been measured."""
+    items: Any = flow.job.items  # a race has a list of them
+    gathering = Gathering(lambda settled, p: labelled(items[settled.report.indexes[p]]))
+    for settled, positions in came:
+        gathering.add(settled, positions)
+    return gathering.timeline(
+        flow.opening.model,
+        (flow.began, flow.latest),
+        cores=usable_cpus(),
+        in_flight=flow.opening.slots,
+        startup_s=flow.startup_s,
     )
 
 
