@@ -27,6 +27,7 @@ CONNECT_TIMEOUT = 15.0  # seconds
 TIMEOUT = 300.0  # seconds for one page, all in all
 MAX_SIZE = 4 * 2**30  # bytes; against bodies without an end
 MAX_REDIRECTS = 10
+LONGEST = 1_000_000.0  # seconds (eleven days) of any time; libcurl counts milliseconds in 31 bits
 SPARE_FILES = 128  # for everything that is no connection
 DNS_CACHE = 300  # seconds
 HTTP_VERSIONS = {"1.1": 2, "2": 4, "3": 30}  # CURL_HTTP_VERSION_1_1, _2TLS, _3
@@ -215,14 +216,14 @@ def _agent() -> str:
         return "outpace"
 
 
-def _check_number(name: str, value: object, least: float) -> None:
-    """Raise unless it is None or a number of at least so much."""
+def _check_number(name: str, value: object, least: float, most: float = LONGEST) -> None:
+    """Raise unless it is None or a number of at least so much, and not absurd."""
     if value is None:
         return
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise UsageTypeError(f"{name} must be a number, not {type(value).__name__}: {value!r:.80}")
-    if not least <= value < float("inf"):
-        raise UsageError(f"{name} must be at least {least:g}, not {value}")
+    if not least <= value <= most:
+        raise UsageError(f"{name} must be a number from {least:g} to {most:,.0f}, not {value}")
 
 
 def _refuse_proxies(proxy: str | None) -> None:
