@@ -116,6 +116,7 @@ class AsyncioWorkers:
         self._ended = Columns()
         self._signal: Callable[[], object] = lambda: None  # ends the current `reports`
         self._signalled = False
+        self._lingering = False  # it waits for company, of which there may be none after all
         self._cpu = time.thread_time()
         board = call.board or Board(Shape.of(lanes, scattered=True))
         self._row_now, self._places = board.rows[0], board.places
@@ -247,7 +248,7 @@ class AsyncioWorkers:
     def _collect(self) -> Sequence[Report]:
         """Return what has ended as one report."""
         self._signal = lambda: None
-        self._signalled = False
+        self._signalled = self._lingering = False
         if not self._ended:
             return ()
         ended, self._ended = self._ended, Columns()
@@ -263,6 +264,7 @@ class AsyncioWorkers:
         if not self._signalled:
             self._signalled = True
             if self._queue:
+                self._lingering = True
                 self._loop.call_later(LINGER, self._end_reports)
             else:
                 self._loop.call_soon(self._end_reports)
@@ -303,6 +305,9 @@ class AsyncioWorkers:
                 idle = self._loop.create_future()
                 self._idle.append(idle)
                 self._looking -= 1
+                if self._lingering:
+                    self._lingering = False
+                    self._loop.call_soon(self._end_reports)
                 await self._until_woken(idle)
             elif (waiting := self._row()) is None:
                 try:
