@@ -191,6 +191,26 @@ def test_bytes_that_are_no_text_are_written_safely(site, tmp_path, name):
             assert sum(record.verify_payload_digest() for record in records) >= 2
 
 
+def test_a_proxy_is_asked_in_the_sites_place_and_its_password_is_not_written(
+    site, tmp_path, monkeypatch
+):
+    through = site.url("").replace("http://", "http://me:secret@")
+    nowhere = "socks5h://me:secret@127.0.0.1:1"
+
+    (asked,) = fetched(["http://nowhere.invalid/x"], proxy=through)
+    fetched(["http://nowhere.invalid/y"], proxy=nowhere, into=tmp_path / "pages")
+    monkeypatch.setenv("http_proxy", through)
+    (by_environment,) = fetched(["http://nowhere.invalid/z"])
+
+    assert asked.ok
+    assert by_environment.ok
+    assert site.paths() == ["http://nowhere.invalid/x", "http://nowhere.invalid/z"]
+    assert site.asked[0][1]["Proxy-Authorization"].startswith("Basic ")
+    (line,) = lines(tmp_path / "pages" / "manifest.jsonl")
+    assert line["error"]["kind"] in ("proxy", "connect")
+    assert "secret" not in json.dumps(line)
+
+
 # The next run.
 
 
