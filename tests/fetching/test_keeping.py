@@ -315,6 +315,18 @@ def test_an_update_fetches_what_has_changed(site, tmp_path, name):
         assert (into / found[site.url("tagged/1")]["path"]).read_bytes() == b'"two"'
 
 
+def test_an_update_fetches_what_is_not_there_any_more(site, tmp_path):
+    into = tmp_path / "pages"
+    fetched([site.url("tagged/1"), site.url("tagged/2")], into=into)
+    gone, _ = sorted(lines(into / "manifest.jsonl"), key=lambda line: line["url"])
+    (into / gone["path"]).unlink()
+
+    outcomes = fetched([], into=into, update=True)
+
+    assert sorted(outcome.value.status for outcome in outcomes) == [200, 304]
+    assert (into / gone["path"]).read_bytes() == b'"one"'
+
+
 # Retries come from the engine.
 
 
