@@ -123,8 +123,6 @@ def test_what_is_missing_is_said_with_what_to_install(capsys, monkeypatch, tmp_p
     for module in ("can_ada", "protego", "pycurl", ZSTD):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, module, None)
-            if module == "pycurl":
-                patch.setattr("importlib.util.find_spec", lambda _name: None)
             into = tmp_path / "pages.warc.zst"
             code, _, err = fetch(capsys, "http://a/", "--robots", "-o", str(into))
 

@@ -152,6 +152,14 @@ def test_a_getter_is_a_function_too():
     assert [(page.url, page.status) for page in pages] == [(url, 200) for url in urls]
 
 
+def test_a_pycurl_that_is_too_old_is_said_so(monkeypatch):
+    import pycurl
+
+    monkeypatch.delattr(pycurl, "RETRY_AFTER")
+
+    assert "too old" in driver.unavailable()
+
+
 def test_it_is_a_model_of_no_function():
     assert request_names() == ["fetch", "processes+fetch"]
     assert not set(names()) & {"curl", "fetch", *request_names()}

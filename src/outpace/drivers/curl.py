@@ -44,10 +44,15 @@ class Curl:
     takes_functions = False  # it carries out requests; the registry lists it for no function
 
     def unavailable(self) -> str | None:
-        """Say that pycurl is missing, if so."""
-        from importlib.util import find_spec  # noqa: PLC0415 - a plain map should not pay for it
-
-        return None if find_spec("pycurl") else "it needs pycurl: pip install 'outpace[fetch]'"
+        """Say that pycurl is missing or too old, if so."""
+        try:
+            import pycurl  # noqa: PLC0415 - an extra
+        except ImportError:
+            return "it needs pycurl: pip install 'outpace[fetch]'"
+        if not hasattr(pycurl, "RETRY_AFTER"):
+            version = pycurl.version.partition(" ")[0]
+            return f"{version} is too old: pip install --upgrade 'outpace[fetch]'"
+        return None
 
     def open(self, call: Call, lanes: int) -> CurlWorkers:
         """Make ready to hold that many items; raise `UsageTypeError` for an ordinary function."""

@@ -216,7 +216,7 @@ def _work(
             urls = earlier.failed(path, keeping.kinds)
         elif keeping.update:
             known = earlier.Known()
-            urls = known.fed(earlier.fetched(path))
+            urls = known.fed(earlier.fetched(path, _is_whole(keeping)))
     sink: Sink
     if into is None:
         sink = Nothing(keep_body=keeping.bodies, keep_head=keeping.bodies or path is not None)
