@@ -127,3 +127,23 @@ def test_a_run_in_another_thread_leaves_signals_alone(sigterm: Any) -> None:
     thread.start()
     thread.join()
     assert seen == [signal.SIG_DFL]
+
+
+def test_a_ctrl_c_while_workers_are_closed_has_them_closed_without_waiting() -> None:
+    from types import SimpleNamespace
+
+    from outpace.flow.run import _close
+
+    said: list[str] = []
+
+    def close() -> None:
+        said.append("close")
+        if len(said) == 1:
+            raise KeyboardInterrupt
+
+    workers = SimpleNamespace(close=close, usage=None)
+    flow = SimpleNamespace(workers=workers, usage=None, hurry=lambda: said.append("hurry"))
+    with pytest.raises(KeyboardInterrupt):
+        _close(flow)  # type: ignore[arg-type]
+    _close(flow)  # type: ignore[arg-type]
+    assert said == ["close", "hurry", "close"]

@@ -353,7 +353,11 @@ def _close(flow: Flow) -> None:
     """Close the workers, if there are any."""
     workers = flow.workers
     if workers is not None:
-        workers.close()
+        try:
+            workers.close()
+        except (KeyboardInterrupt, Terminated):  # enough: closing again waits for nobody
+            flow.hurry()
+            raise
         flow.usage = workers.usage
 
 
