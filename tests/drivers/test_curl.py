@@ -1,5 +1,7 @@
 """The curl driver by the contract of drivers: what goes in is reported once, and nothing is left."""
 
+import os
+import signal
 import threading
 import time
 
@@ -98,6 +100,62 @@ def test_reports_ends_when_its_time_is_up_and_when_it_is_woken(waiting):
             workers.close()
 
 
+class Interrupting(Transfer):
+    """Have Ctrl-C arrive while libcurl hands over a page."""
+
+    def _write(self, data):
+        signal.raise_signal(signal.SIGINT)
+        return super()._write(data)
+
+
+class InterruptingGetter(Getter):
+    __slots__ = ()
+
+    def transfer(self, timeout=None):
+        return Interrupting(self, timeout)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_neither_lost_nor_printed_where_libcurl_calls_us(monkeypatch, capfd, number):
+    class Stopped(BaseException):
+        pass
+
+    def stop(*_):
+        raise Stopped
+
+    monkeypatch.setattr(signal, "SIGINT", number)  # of `Interrupting` alone
+    before = signal.signal(number, stop)
+    try:
+        with server.running(0.0) as base:
+            workers = driver.open(Call(InterruptingGetter()), 10)
+            try:
+                workers.start(Chunk(0, [f"{base}/page/{n}" for n in range(10)]))
+                with pytest.raises(Stopped):
+                    all_reports(workers, 10)
+                assert signal.getsignal(number) is stop
+            finally:
+                workers.close()
+    finally:
+        signal.signal(number, before)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_signal_ends_the_wait_at_once():
+    with server.running(30.0) as base:
+        workers = opened()
+        try:
+            workers.start(Chunk(0, [f"{base}/page/0"]))
+            timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+            timer.start()
+            began = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                workers.reports(20.0)
+            assert time.monotonic() - began < 5
+            timer.join()
+        finally:
+            workers.close()
+
+
 def test_a_calls_timeout_is_kept():
     with server.running(30.0) as base:
         workers = driver.open(Call(Getter(), timeout=0.1), 10)
@@ -188,7 +246,4 @@ def test_a_worker_that_is_killed_costs_no_page():
 
 
 def _kill_one(crew):
-    import os
-    import signal
-
     os.kill(next(iter(crew._workers)), signal.SIGKILL)
