@@ -100,44 +100,51 @@ def test_reports_ends_when_its_time_is_up_and_when_it_is_woken(waiting):
             workers.close()
 
 
-class Interrupting(Transfer):
-    """Have Ctrl-C arrive while libcurl hands over a page."""
+class Unsettled:
+    """Be the place of a transfer, where a signal arrives while a request is on its way out."""
 
-    def _write(self, data):
-        signal.raise_signal(signal.SIGINT)
-        return super()._write(data)
+    def take(self, _index, _since):
+        signal.raise_signal(SENT[0])
+
+    def leave(self):
+        pass
 
 
-class InterruptingGetter(Getter):
+class InterruptedGetter(Getter):
     __slots__ = ()
 
     def transfer(self, timeout=None):
-        return Interrupting(self, timeout)
+        made = Transfer(self, timeout)
+        made.place = Unsettled()
+        return made
+
+
+SENT = [signal.SIGINT]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_neither_lost_nor_printed_where_libcurl_calls_us(monkeypatch, capfd, number):
+def test_a_signal_does_not_leave_the_loop_half_way(capfd, number):
     class Stopped(BaseException):
         pass
 
     def stop(*_):
         raise Stopped
 
-    monkeypatch.setattr(signal, "SIGINT", number)  # of `Interrupting` alone
+    SENT[0] = number
     before = signal.signal(number, stop)
     try:
         with server.running(0.0) as base:
-            workers = driver.open(Call(InterruptingGetter()), 10)
+            workers = driver.open(Call(InterruptedGetter()), 10)
             try:
                 workers.start(Chunk(0, [f"{base}/page/{n}" for n in range(10)]))
                 with pytest.raises(Stopped):
                     all_reports(workers, 10)
                 assert signal.getsignal(number) is stop
             finally:
-                workers.close()
+                workers.close()  # without Held: "curl object not on this multi-stack"
     finally:
         signal.signal(number, before)
-    assert "Traceback" not in capfd.readouterr().err
+    assert not capfd.readouterr().err
 
 
 def test_a_signal_ends_the_wait_at_once():

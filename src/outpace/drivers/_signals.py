@@ -1,9 +1,9 @@
-"""Ctrl-C and SIGTERM, held back while C code calls us: an exception there would be printed and lost.
+"""Ctrl-C and SIGTERM, held back while the driver's loop runs: what they raise would leave it half-way.
 
 Python runs the handler of a signal at the next step of Python code. While libcurl works, that is in one
-of the small functions that it calls, and what a handler raises there goes no further. So while the
-driver's loop runs, signals are noted and the loop is woken; their handlers run when it has returned.
-Tested by tests/drivers/test_curl.py.
+of the small functions that it calls, where an exception goes through its C code or is printed and lost,
+as the version of pycurl has it; or it is between two steps that belong together. So signals are noted
+and the loop is woken; their handlers run when it has returned. Tested by tests/drivers/test_curl.py.
 """
 
 from __future__ import annotations
