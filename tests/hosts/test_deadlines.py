@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
+import time
 from array import array
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import outpace
 from outpace.drivers._late import Watch
 from outpace.flow.board import Board, Shape
 from outpace.hosts import _deadlines
@@ -38,6 +41,9 @@ class FakePeer:
         for row in board.rows:
             row.times[:] = memoryview(array("d", [-1.0] * len(row.times)))  # before all times here
         self.shared = SimpleNamespace(board=board)
+
+    def ask(self, now: float) -> None:
+        pass
 
     def running(self) -> Iterator[tuple[int, float]]:
         return self.shared.board.running()
@@ -211,3 +217,37 @@ def test_a_watch_with_nobody_running_looks_a_timeout_later() -> None:
     watch = Watch(1.0, now=0.0)
     assert watch.late([], now=7.0) == []
     assert watch.look_at == 8.0
+
+
+def keep_the_gil_or_sleep(item: int) -> int:
+    if item == 0:
+        ctypes.PyDLL(None).sleep(60)
+    time.sleep(0.2)
+    return item
+
+
+def test_whoever_stands_still_because_another_keeps_the_gil_is_not_late() -> None:
+    """Both lanes are late when one is looked at: the second cannot wake up from its sleep."""
+    run = outpace.run(
+        keep_the_gil_or_sleep,
+        range(3),
+        model="processes+threads",
+        workers=1,
+        in_flight=2,
+        timeout=0.5,
+    )
+    assert [(o.index, o.kind) for o in run] == [(0, "timed-out"), (1, "done"), (2, "done")]
+
+
+def test_of_several_that_are_late_by_themselves_each_is_timed_out_at_once() -> None:
+    before = time.perf_counter()
+    run = outpace.run(
+        lambda _: time.sleep(60),
+        range(4),
+        model="processes+threads",
+        workers=1,
+        in_flight=4,
+        timeout=0.5,
+    )
+    assert [o.kind for o in run] == ["timed-out"] * 4
+    assert time.perf_counter() - before < 0.5 * 4  # none was tried again alone

@@ -209,6 +209,7 @@ class Crew:
 
     def _hear(self, worker: Peer, message: Message) -> None:
         """Take in one message."""
+        worker.heard = clock()
         match message.meta:
             case ("report", *columns):
                 report = worker.report(columns, message.payload)

@@ -4,6 +4,8 @@ Nothing is sent for it and no item pays: the boards say what runs since when, an
 something could be late (`drivers._late.Watch`). A worker with a late item is first asked to write down
 where it is, then killed with its whole process group. Of the items on an event loop, only the one that
 has the loop is late if there is one: the others could not be cancelled because of it, and go back free.
+Of several late ones in threads each is late by itself if the worker still answers; if it does not, one
+of them keeps the GIL, and each runs again alone to see which (`_inquest`).
 Tested by `tests/hosts/test_deadlines.py`.
 """
 
@@ -50,6 +52,7 @@ class Deadlines:
             if self._is_guilty(peer, items):
                 peer.kill_at = now + ASKED
                 asked.append(peer.kill_at)
+                peer.ask(now)
                 with contextlib.suppress(OSError):
                     if WHERE:
                         os.kill(peer.pid, WHERE)

@@ -46,7 +46,9 @@ class Inquest:
             cut_off=worker.cut_off,
         )
         if worker.was_killed:
-            verdict = Verdict(lost=[index for index in worker.late if index in out])
+            overdue = [index for index in worker.late if index in out]
+            one_did_it = worker.is_mute and len(overdue) > 1 and not scene.has_loop
+            verdict = Verdict(suspects=overdue) if one_did_it else Verdict(lost=overdue)
         else:
             verdict = self._judge.judge(scene)
         found = Findings()

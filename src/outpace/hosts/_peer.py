@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from array import array
 from collections import deque
@@ -35,6 +36,8 @@ class Peer:
     shared: Shared
     suspects: deque[Chunk] | None = None
     born: float = field(default_factory=time.perf_counter)
+    asked: float = 0.0  # when it was last asked to answer
+    heard: float = 0.0  # when it last said anything
     ready: bool = False
     said_bye: bool = False
     retiring: bool = False
@@ -55,6 +58,17 @@ class Peer:
     def is_busy(self) -> bool:
         """Say whether it has items that it has not reported, or is still starting."""
         return self.out.chunks > 0 or not self.ready
+
+    def ask(self, now: float) -> None:
+        """Ask for an answer; one whose thread keeps the GIL can't give any."""
+        self.asked = now
+        with contextlib.suppress(OSError):
+            self.channel.send(("ping",))
+
+    @property
+    def is_mute(self) -> bool:
+        """Say whether it was asked and has said nothing since, so that none of its threads can run."""
+        return self.heard < self.asked
 
     @property
     def was_killed(self) -> bool:

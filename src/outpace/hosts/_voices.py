@@ -223,4 +223,4 @@ class Ears:
                         text, category_named(*kind), filename, lineno, registry=self._warned
                     )
             case _:
-                pass  # a worker that failed to start while all are being closed
+                pass  # an answer to a ping; or a worker that failed to start while all are closed

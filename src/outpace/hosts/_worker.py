@@ -233,6 +233,9 @@ def _take(channel: Channel, workers: Workers, message: Message | None) -> float:
     """Start a chunk, or tell the caller that it cannot be read, and why; return what it cost."""
     assert message is not None
     before = time.thread_time()
+    if message.meta == ("ping",):
+        _say(channel, ("pong",))
+        return 0.0
     first, attempt, divisible = message.meta
     try:
         items = message.payload.load()
