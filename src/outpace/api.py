@@ -238,6 +238,7 @@ def race(
     """
     from outpace.racing.course import Course  # noqa: PLC0415
     from outpace.racing.finish import finish  # noqa: PLC0415
+    from outpace.report.save import PICTURES  # noqa: PLC0415
     from outpace.report.table import race_table  # noqa: PLC0415
 
     course = Course(
@@ -253,4 +254,4 @@ def race(
         progress=progress,
     )
     course.run()
-    return finish(course, name, race_table)
+    return finish(course, name, race_table, PICTURES)

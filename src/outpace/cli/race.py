@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from outpace.cli import pictures
 from outpace.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,19 +71,20 @@ def add(commands: Any) -> None:
     shared.add_argument("--repeat", type=positive, metavar="N", help="rounds (up to 3)")
     shared.add_argument("--budget", type=seconds, metavar="S", help="seconds in all (300)")
     shared.add_argument("--json", metavar="F", help="write the race to a .json file")
+    pictures.add(shared)
     shared.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the race and print its table."""
     from outpace import api  # noqa: PLC0415 - not for --help
-    from outpace.racing.result import check_save_path  # noqa: PLC0415
     from outpace.report.progress import Line  # noqa: PLC0415
-    from outpace.report.table import race_table  # noqa: PLC0415
+    from outpace.report.save import check_path  # noqa: PLC0415
 
-    if options.json and check_save_path(options.json).suffix != ".json":
+    if options.json and check_path(options.json).suffix != ".json":
         msg = f"--json writes a .json file, and {options.json!r} is none"
         raise UsageError(msg)
+    pictures.check(options)
     line = Line(quiet=options.quiet or options.verbose)
     try:
         with _experiment(options) as experiment:
@@ -107,8 +107,8 @@ def run(options: argparse.Namespace) -> int:
         entrant.published_s = experiment.published.get(entrant.model)
     if options.json:
         finished.save(options.json)
-    width = shutil.get_terminal_size((110, 24)).columns if sys.stdout.isatty() else 110
-    print(race_table(finished, width))
+    pictures.write(options, finished)
+    pictures.show(options, finished)
     return exit_code(finished)
 
 

@@ -64,7 +64,7 @@ def seconds(value: float | None) -> str:
     if value >= 100:
         return f"{value:.0f} s"
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if value >= size:
+        if value >= size * 0.9995:  # or 0.9999 s would be written as 1e+03 ms
             return f"{value / size:.3g} {unit}"
     return f"{value / 1e-9:.0f} ns"
 

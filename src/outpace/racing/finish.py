@@ -17,11 +17,21 @@ from outpace.racing.result import Race, Recommendation, Results
 from outpace.racing.stats import Spread
 from outpace.racing.trial import Trial, run_trial
 from outpace.racing.verify import agree, first_difference
+from outpace.record.gather import gathered, labelled
+from outpace.record.timeline import Timeline, Writer
 from outpace.registry import opening
 
 
-def finish(course: Course, name: str | None = None, show: Callable[[Race], str] = repr) -> Race:
-    """Sum the trials up, compare the results, and recommend; `show` is how the race will print."""
+def finish(
+    course: Course,
+    name: str | None = None,
+    show: Callable[[Race], str] = repr,
+    writer: Writer | None = None,
+) -> Race:
+    """Sum the trials up, compare the results, and recommend.
+
+    `show` is how the race will print, and `writer` how it and its timelines are drawn and saved.
+    """
     runners, controls = course.runners, course.controls
     assert controls is not None
     serial = runners[0]
@@ -29,6 +39,7 @@ def finish(course: Course, name: str | None = None, show: Callable[[Race], str] 
     for runner in runners:
         if runner.trials:
             _sum_up(runner, items)
+            runner.entrant.timeline = _timeline(runner, course, writer)
     profile = course.profile()
     for runner in runners:
         _judge(runner, serial, course)
@@ -49,6 +60,7 @@ def finish(course: Course, name: str | None = None, show: Callable[[Race], str] 
         entrants=[runner.entrant for runner in runners],
         recommendation=_recommendation(runners, profile),
         show=show,
+        writer=writer,
     )
     race.notes.append(str(controls))
     if (doubts := controls.doubts(usable_cpus())) is not None:
@@ -105,6 +117,27 @@ def _sum_up(runner: Runner, items: int) -> None:
         f"stopped after {ran:.3g} s with {done} of {items} items done; "
         f"all would have taken about {guess:.3g} s"
     )
+
+
+def _timeline(runner: Runner, course: Course, writer: Writer | None) -> Timeline | None:
+    """Make the timeline of the trial that is nearest to the median; None when no item had ended."""
+    whole = [trial for trial in runner.trials if not trial.stopped] or runner.trials
+    middle = Spread.of([trial.makespan_s for trial in whole]).median
+    trial = min(whole, key=lambda trial: abs(trial.makespan_s - middle))
+    opening, items = runner.opening, course.items
+    if not trial.results or opening is None:
+        return None
+    timeline = gathered(
+        trial.releases,
+        runner.model.name,
+        trial.span,
+        cores=usable_cpus(),
+        in_flight=opening.slots,
+        startup_s=trial.startup_s,
+        label=lambda index: labelled(items[index]),
+    )
+    timeline.writer = writer
+    return timeline
 
 
 def _judge(runner: Runner, serial: Runner, course: Course) -> None:

@@ -6,7 +6,6 @@ Everything here is data; nothing is computed when it is shown. `as_json` is the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any, Literal
 
 from outpace.errors import UsageError
 from outpace.racing.stats import Spread
+from outpace.record.format import as_json as timeline_json
+from outpace.record.timeline import Timeline, Writer
 
 SCHEMA = "outpace.race/1"
 
@@ -45,6 +46,7 @@ class Entrant:
     done: int = 0
     failed: int = 0
     published_s: float | None = None
+    timeline: Timeline | None = field(default=None, repr=False)
 
     @property
     def total_s(self) -> float | None:
@@ -58,6 +60,8 @@ class Entrant:
         row = {name: getattr(self, name) for name in self.__slots__}
         if self.makespan_s is not None:
             row["makespan_s"] = self.makespan_s.as_json()
+        if self.timeline is not None:
+            row["timeline"] = timeline_json(self.timeline)
         return row
 
 
@@ -84,6 +88,7 @@ class Race:
     recommendation: Recommendation
     notes: list[str] = field(default_factory=list)
     show: Callable[[Race], str] = field(default=repr, repr=False)
+    writer: Writer | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         """Return the table, the notes and the recommendation."""
@@ -110,29 +115,27 @@ class Race:
             "notes": self.notes,
         }
 
-    def save(self, path: str | Path) -> None:
-        """Write the race to a file: .json for programs, .md or .txt for people.
+    def timeline(self, model: str) -> Timeline:
+        """Return what ran when under a model, in the trial nearest to its median.
 
-        Raises `UsageError` for another suffix.
+        Raises `UsageError` when it took no part or no item of it ended.
         """
-        path = check_save_path(path)
-        text = (
-            json.dumps(self.as_json(), indent=2, ensure_ascii=False)
-            if path.suffix == ".json"
-            else f"```\n{self}\n```"
-            if path.suffix == ".md"
-            else str(self)
-        )
-        path.write_text(text + "\n", encoding="utf-8")
+        for entrant in self.entrants:
+            if entrant.model == model and entrant.timeline is not None:
+                return entrant.timeline
+        having = ", ".join(e.model for e in self.entrants if e.timeline is not None) or "none"
+        raise UsageError(f"there is no timeline of {model!r} in this race; there is of: {having}")
 
+    def save(self, path: str | Path) -> None:
+        """Write the race to a file, by its suffix.
 
-def check_save_path(path: str | Path) -> Path:
-    """Return the path if a race can be saved there; raise `UsageError` before any work if not."""
-    path = Path(path)
-    if path.suffix not in (".json", ".md", ".txt"):
-        msg = f"a race is saved as .json, .md or .txt, and {str(path)!r} is none of these"
-        raise UsageError(msg)
-    if not path.absolute().parent.is_dir():
-        msg = f"the folder of {str(path)!r} does not exist"
-        raise UsageError(msg)
-    return path
+        .json for programs, with all timelines; .md or .txt, the table; .svg, .png, .html, pictures of
+        what ran when; .trace.json, for Perfetto. Raises `UsageError` for another suffix.
+        """
+        if self.writer is None:
+            raise UsageError("a race that was put together by hand has no writer to save it with")
+        self.writer.save(self, path)
+
+    def _repr_html_(self) -> str | None:
+        """Draw itself in a notebook."""
+        return None if self.writer is None else self.writer.notebook(self)

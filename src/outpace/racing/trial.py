@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from outpace.flow.job import Job
+from outpace.flow.order import Release
 from outpace.flow.run import Flow, releases
 from outpace.hosts._usage import peak_bytes
 from outpace.machine import run_delay
@@ -37,6 +38,8 @@ class Trial:
     item_delay_s: float  # ready to run with no CPU free; only known where items run in the caller
     stopped: bool
     results: list[Any] = field(repr=False)
+    releases: list[Release] = field(repr=False)  # as they came: what the timeline is made from
+    span: tuple[float, float] = (0.0, 0.0)
 
 
 def run_trial(
@@ -48,6 +51,7 @@ def run_trial(
     _forget_peak()
     cpu_before, delay_before = time.process_time(), run_delay()
     results: list[Any] = []
+    came: list[Release] = []
     walls: list[float] = []
     cpus: list[float] = []
     timer = threading.Timer(allowed_s, flow.abandon)
@@ -58,6 +62,7 @@ def run_trial(
             for settled, positions in released:
                 report = settled.report
                 values, failures = report.values, report.failures
+                came.append((settled, positions))
                 results += [failures.get(p) or values[p] for p in positions]
                 walls.append(sum(report.ended[p] - report.started[p] for p in positions))
                 cpus.append(report.cpu_s * len(positions) / len(report))
@@ -76,6 +81,8 @@ def run_trial(
         item_delay_s=(run_delay() - delay_before) / done,
         stopped=flow.abandoned,
         results=results,
+        releases=came,
+        span=(flow.began, flow.latest),
     )
 
 

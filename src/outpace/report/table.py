@@ -21,21 +21,30 @@ GAP = "  "
 
 def race_table(race: Race, width: int = WIDEST) -> str:
     """Write a race: its table, what there is to say of single rows, and the recommendation."""
+    lines = [race_heading(race), "", _columns(race_cells(race), width)]
+    lines += ["", *(f"{e.model}: {e.reason}" for e in race.entrants if e.reason)]
+    lines += [*race.notes, "", str(race.recommendation)]
+    return "\n".join(lines)
+
+
+def race_heading(race: Race) -> str:
+    """Say in one line what was raced, and where."""
+    job, machine = race.job, race.machine
+    return (
+        f"{job['name']}: {job['items']} items, with serial {seconds(job['item_wall_s'])} each of "
+        f"which {job['waits']:.0%} waiting; {machine['cpus']} CPUs, Python {machine['python']}"
+        f"{'' if machine['gil'] else ' without the GIL'}"
+    )
+
+
+def race_cells(race: Race) -> list[list[str]]:
+    """Write the cells of a race's table: the headings, and a row an entrant."""
     rows = [HEADINGS, *map(_row, race.entrants)]
     if any(entrant.published_s is not None for entrant in race.entrants):
         figures = (e.published_s for e in race.entrants)
         column = ["published", *("" if f is None else f"{f:.2f} s" for f in figures)]
         rows = [[*row, cell] for row, cell in zip(rows, column, strict=True)]
-    job, machine = race.job, race.machine
-    heading = (
-        f"{job['name']}: {job['items']} items, with serial {seconds(job['item_wall_s'])} each of "
-        f"which {job['waits']:.0%} waiting; {machine['cpus']} CPUs, Python {machine['python']}"
-        f"{'' if machine['gil'] else ' without the GIL'}"
-    )
-    lines = [heading, "", _columns(rows, width)]
-    lines += ["", *(f"{e.model}: {e.reason}" for e in race.entrants if e.reason)]
-    lines += [*race.notes, "", str(race.recommendation)]
-    return "\n".join(lines)
+    return rows
 
 
 def models_table(rows: Sequence[Listed]) -> str:

@@ -1,0 +1,162 @@
+"""Writing a race or a timeline to a file, by the suffix of its name; and showing it in a notebook.
+
+A picture is finished before the file is opened, and the file is replaced as a whole: what stood there
+before is there until then. `check_path` says what is wrong with a path before any work.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from outpace.errors import UsageError
+from outpace.racing.result import Race
+from outpace.record.format import as_json
+from outpace.record.timeline import Timeline
+from outpace.report import race_html
+from outpace.report.html import page
+from outpace.report.lanes import lanes_text
+from outpace.report.png import check_png, png
+from outpace.report.svg import svg
+from outpace.report.table import race_table
+from outpace.report.trace import trace
+
+What = Race | Timeline
+SUFFIXES = (".json", ".html", ".svg", ".png", ".md", ".txt", ".trace.json")
+
+
+class Pictures:
+    """Draw and save races and timelines."""
+
+    def save(self, what: Any, path: str | Path, form: str | None = None) -> None:
+        """Write a file, in the form of its suffix or another; raise `UsageError` where it cannot be."""
+        path = check_path(path)
+        content = WRITERS[form or suffix(path)](what)
+        data = (
+            content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
+        )
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            part.write_bytes(data)
+            part.replace(path)
+        except OSError as error:
+            raise UsageError(f"cannot write {str(path)!r}: {error.strerror}") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def notebook(self, what: Any) -> str:
+        """Draw in HTML without script: the table of a race, and the picture as an image.
+
+        An image, since a notebook is one page, and what styles a picture would style all of it.
+        """
+        text = svg(timelines(what), title=title(what))
+        image = base64.b64encode(text.encode()).decode()
+        picture = (
+            f'<img alt="{escape(title(what))}" style="max-width:100%" '
+            f'src="data:image/svg+xml;base64,{image}">'
+        )
+        if isinstance(what, Timeline):
+            return picture
+        use = f"<p>{escape(str(what.recommendation))}</p>"
+        return f"{race_html.table(what)}{use}{picture if timelines(what) else ''}"
+
+
+PICTURES = Pictures()
+
+
+def suffix(path: Path) -> str:
+    """Return which of the suffixes a path has; raise `UsageError` for another."""
+    found = next((s for s in reversed(SUFFIXES) if path.name.endswith(s) and path.name != s), None)
+    if found is None:
+        *others, last = SUFFIXES
+        raise UsageError(
+            f"what is saved is told by the suffix, {', '.join(others)} or {last}, and "
+            f"{str(path)!r} has none of these"
+        )
+    return found
+
+
+def check_path(path: str | Path) -> Path:
+    """Return the path if something can be saved there; raise `UsageError` before any work if not."""
+    path = Path(path)
+    if suffix(path) == ".png":
+        check_png()
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"the folder of {str(path)!r} does not exist")
+    if path.is_dir():
+        raise UsageError(f"{str(path)!r} is a folder")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"the folder of {str(path)!r} cannot be written to")
+    return path
+
+
+def timelines(what: What) -> Sequence[Timeline]:
+    """Return the timelines of a race that has some, or the one that was given."""
+    if isinstance(what, Timeline):
+        return [what]
+    return [entrant.timeline for entrant in what.entrants if entrant.timeline is not None]
+
+
+def title(what: What) -> str:
+    """Say what a picture shows."""
+    name = what.model if isinstance(what, Timeline) else str(what.job.get("name", "race"))
+    return f"{name}: what ran when"
+
+
+def text(what: What) -> str:
+    """Write for a person: the table of a race, the lanes of a timeline."""
+    return race_table(what) if isinstance(what, Race) else lanes_text([what])
+
+
+def html(what: What) -> str:
+    """Write the page of a race or of a single timeline."""
+    if isinstance(what, Timeline):
+        return page([what], title=title(what))
+    return page(
+        timelines(what),
+        title=title(what),
+        before=race_html.opening(what),
+        after=race_html.closing(what),
+    )
+
+
+def data(what: What) -> str:
+    """Write for programs."""
+    content = what.as_json() if isinstance(what, Race) else as_json(what)
+    if isinstance(what, Timeline):
+        return json.dumps(content, separators=(",", ":")) + "\n"
+    return compact(content) + "\n"
+
+
+def compact(content: dict[str, Any]) -> str:
+    """Write a race's JSON for eyes too, with each timeline on a line of its own."""
+    kept: list[str] = []
+
+    def set_aside(row: dict[str, Any]) -> dict[str, Any]:
+        if row.get("timeline") is None:
+            return row
+        kept.append(json.dumps(row["timeline"], ensure_ascii=False, separators=(",", ":")))
+        return {**row, "timeline": len(kept) - 1}
+
+    rows = [set_aside(row) for row in content["entrants"]]
+    lines = json.dumps({**content, "entrants": rows}, indent=2, ensure_ascii=False)
+    for n, line in enumerate(kept):
+        lines = lines.replace(f'\n      "timeline": {n}\n', f'\n      "timeline": {line}\n', 1)
+    return lines
+
+
+WRITERS: dict[str, Callable[[Any], str | bytes]] = {
+    ".json": data,
+    ".html": html,
+    ".svg": lambda what: svg(timelines(what), title=title(what)),
+    ".png": lambda what: png(timelines(what), title=title(what)),
+    ".md": lambda what: f"```\n{text(what)}\n```\n",
+    ".txt": lambda what: text(what) + "\n",
+    ".trace.json": lambda what: json.dumps(trace(timelines(what)), separators=(",", ":")) + "\n",
+}

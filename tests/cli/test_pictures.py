@@ -1,0 +1,89 @@
+"""`outpace race` with pictures, and `outpace report`."""
+
+import json
+import sys
+
+import pytest
+
+from outpace.cli import main
+
+WORK = "def double(text):\n    return text * 2\n"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "work.py").write_text(WORK)
+    (tmp_path / "items.txt").write_text("\n".join("abcdef"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "work", raising=False)
+    return tmp_path
+
+
+RACE = ["race", "work.py:double", "--items", "items.txt", "--models", "threads", "--repeat", "1"]
+
+
+def test_a_race_is_written_in_every_form_that_was_asked_for(folder, capsys):
+    files = {
+        "--json": "r.json",
+        "--html": "r.html",
+        "--svg": "r.svg",
+        "--png": "r.png",
+        "--trace": "t.json",
+    }
+
+    code = main([*RACE, "--timeline", *(word for pair in files.items() for word in pair)])
+
+    assert code == 0
+    out = capsys.readouterr().out
+    assert "makespan" in out
+    assert "cores busy" in out
+    assert "work.py" not in out
+    assert json.loads((folder / "t.json").read_text())["traceEvents"]
+    assert (folder / "r.png").read_bytes().startswith(b"\x89PNG")
+    for name in files.values():
+        assert (folder / name).stat().st_size > 1000
+
+
+def test_a_saved_race_is_shown_again_with_its_timelines(folder, capsys):
+    main([*RACE, "--json", "r.json"])
+    table = capsys.readouterr().out
+
+    assert main(["report", "r.json"]) == 0
+    assert capsys.readouterr().out == table
+
+    assert main(["report", "r.json", "--html", "r.html", "--svg", "r.svg"]) == 0
+    assert capsys.readouterr().out == ""
+    assert "double" in (folder / "r.html").read_text()
+    assert 'data-model="threads"' in (folder / "r.svg").read_text()
+
+    assert main(["report", "r.json", "--timeline"]) == 0
+    assert "main thread" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([*RACE, "--html", "r.txt"], "--html writes a .html file"),
+        ([*RACE, "--svg", "nowhere/r.svg"], "does not exist"),
+        ([*RACE, "--trace", "r.html"], "--trace writes a .json file"),
+        ([*RACE, "--json", "r.svg"], "--json writes a .json file"),
+        (["report", "missing.json"], "cannot read 'missing.json'"),
+        (["report", "items.txt"], "'items.txt' is no JSON"),
+        (["report", "items.txt", "--png", "r.jpg"], "--png writes a .png file"),
+    ],
+)
+def test_wrong_use_is_one_line_before_any_work(folder, capsys, arguments, told):
+    assert main(arguments) == 2
+
+    out, err = capsys.readouterr()
+    assert told in err
+    assert err.count("\n") == 1
+    assert out == ""
+
+
+def test_a_png_without_its_extra_says_what_to_install(folder, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+
+    assert main([*RACE, "--png", "r.png"]) == 2
+    assert "pip install 'outpace[png]'" in capsys.readouterr().err
