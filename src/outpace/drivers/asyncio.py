@@ -26,6 +26,7 @@ import asyncio
 import contextlib
 import time
 import types
+from array import array
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,10 +38,13 @@ from outpace.drivers._drive import awaited, drive
 from outpace.drivers._lane import enter, failed, setup_failed
 from outpace.drivers._late import AGAIN, LateItems
 from outpace.drivers._loop import apart_from_loops, close_loop
+from outpace.drivers._pace import Pace
+from outpace.drivers._watch import LoopWatch
 from outpace.flow.board import Board, Place, Row, Shape
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.ending import HURRY
 from outpace.flow.protocol import Call, Usage
+from outpace.flow.trace import Trace
 
 # bench/chunks.py sweeps these two. Neither costs an item anything measurable from 0.5 ms up; LINGER
 # at 10 ms cost items that only yield 1.4 times as much.
@@ -77,7 +81,7 @@ class Asyncio:
 
     async def on_loop(self, call: Call, lanes: int) -> AsyncioWorkers:
         """Put the lanes on the loop that is running: for `areports` and `aclose` only."""
-        workers = AsyncioWorkers(call, lanes, asyncio.get_running_loop())
+        workers = AsyncioWorkers(call, lanes, asyncio.get_running_loop(), is_ours=False)
         try:
             await workers.aopen()
         except BaseException:
@@ -89,7 +93,9 @@ class Asyncio:
 class AsyncioWorkers:
     """Be the lanes on a loop, the queue they take from, and the columns they fill."""
 
-    def __init__(self, call: Call, lanes: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, call: Call, lanes: int, loop: asyncio.AbstractEventLoop, *, is_ours: bool = True
+    ) -> None:
         """Have no lanes yet: they are tasks, and made on the loop."""
         self.slots = lanes
         self.usage = Usage()
@@ -101,10 +107,11 @@ class AsyncioWorkers:
         self._tasks: list[asyncio.Task[None]] = []
         self._cancelled = False  # whether a lane has ended that we did not close
         # The mutable state of the work: what waits, which lanes do, and what has ended.
+        self._out = 0  # items that have come and not been reported
+        self._since: float | None = None  # when there began to be any, while the loop could run
         self._queue: deque[_Line] = deque()
         self._idle: list[asyncio.Future[None]] = []
         self._looking = 0  # lanes that are about to look at the queue, or do
-        self._ended = Columns()
         self._signal: Callable[[], object] = lambda: None  # ends the current `reports`
         self._signalled = False
         self._cpu = time.thread_time()
@@ -112,6 +119,9 @@ class AsyncioWorkers:
         self._row_now, self._places = board.rows[0], board.places
         assert board.on_loop is not None
         self._on_loop: Place = board.on_loop
+        self._watch = LoopWatch(board, loop if is_ours else None) if call.record != "off" else None
+        self._pace = Pace(call.record, self._watch, lanes)
+        self._ended = Columns(self._pace)
         timeout = call.timeout
         self._late = None if timeout is None else LateItems(timeout, clock())
         self._breath = min(BREATH, timeout or BREATH)
@@ -125,6 +135,9 @@ class AsyncioWorkers:
                 raise setup_failed(error) from error
             self._args = (state,)
         self._hire()
+        self._pace.begin()
+        if self._watch is not None:
+            self._watch.start()
         if self._call.timeout is not None:
             self._loop.call_later(self._call.timeout, self._look)
 
@@ -141,6 +154,11 @@ class AsyncioWorkers:
         if chunk.items:
             self._queue.append(_Line(chunk.first, chunk.first + len(chunk), iter(chunk.items)))
             self._wake_lane()
+            self._out += len(chunk)
+            if self._since is None:
+                self._since = clock()
+            if self._watch is not None:
+                self._watch.look()
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """Run the loop until something ended or time is up."""
@@ -149,6 +167,7 @@ class AsyncioWorkers:
         if not self._ended and not self._signalled:
             self._signal = self._loop.stop
             timer = None if timeout is None else self._loop.call_later(timeout, self._loop.stop)
+            self._since = clock() if self._out else None
             self._loop.run_forever()
             if timer is not None:
                 timer.cancel()
@@ -161,6 +180,7 @@ class AsyncioWorkers:
         if not self._ended and not self._signalled:
             event = asyncio.Event()
             self._signal = event.set
+            self._since = clock() if self._out else None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await event.wait()
@@ -199,6 +219,8 @@ class AsyncioWorkers:
         """Cancel the items and close the setup; leave the loop to its owner."""
         self._closed = True
         self._queue.clear()
+        if self._watch is not None:
+            self._watch.close()
         try:
             await self._end_lanes()
         finally:
@@ -225,9 +247,15 @@ class AsyncioWorkers:
         self._signalled = False
         if not self._ended:
             return ()
-        ended, self._ended = self._ended, Columns()
+        if self._since is not None:
+            now = clock()
+            self._pace.opened(now - self._since)
+            self._since = now
+        ended, self._ended = self._ended, Columns(self._pace)
         before, self._cpu = self._cpu, time.thread_time()
-        return ended.reports(self._cpu - before)
+        reports = ended.reports(self._cpu - before)
+        self._out -= sum(map(len, reports))
+        return reports
 
     def _end_reports(self) -> None:
         """End the current `reports`, once the other callbacks of this turn have run."""
@@ -308,7 +336,8 @@ class AsyncioWorkers:
         failures: dict[int, Failure] = {}
         row = self._row_now
         times, n, first, waiting, now = row.times, 0, line.next, None, clock()
-        until = now + self._breath
+        pace, fine, until = self._pace, self._pace.fine, now + self._breath
+        due, trace = min(until, now + fine), Trace(stops=array("l"))
         times[0] = now
         row.begin(first, line.stop - first)
         for item in islice(line.items, row.length):
@@ -330,16 +359,20 @@ class AsyncioWorkers:
             values.append(value)
             n += 1
             times[n] = now = clock()
-            if now > until:
-                if self._late is not None:
-                    self._late.judge(n - 1, values, failures, times)
-                break
+            if now > due:
+                pace.mark(trace, times, n)
+                if now > until:
+                    if self._late is not None:
+                        self._late.judge(n - 1, values, failures, times)
+                    break
+                due = min(until, now + fine)
         row.head[1] = n  # nothing of it runs any more
         line.next = first + n + (waiting is not None)
         if line.next == line.stop:
             self._queue.popleft()
         if n:
-            self._ended.row(first, values, failures, row.column(n))
+            pace.end_row(trace, times, n)
+            self._ended.row(first, values, failures, row.column(n), trace)
             self._announce()
         return waiting
 
@@ -347,11 +380,12 @@ class AsyncioWorkers:
         """Await an item that has begun to wait, to its end."""
         index, started, coroutine, run, waits_for = waiting
         value = failure = None
-        cancelled = False
+        cancelled, pace = False, self._pace
+        first = pace.step(started)
         place = self._places[number]
         place.take(index, started)
         try:
-            value = await drive(coroutine, run, waits_for, index, self._on_loop)
+            value = await drive(coroutine, run, waits_for, index, self._on_loop, pace)
         except asyncio.CancelledError as error:
             if self._closed:
                 raise
@@ -362,9 +396,10 @@ class AsyncioWorkers:
             failure = failed(error)
         finally:
             place.leave()
+        cpu, steps = pace.item(started, *first)
         if self._late is not None and number in self._late:
             cancelled, failure = False, self._late.verdict(number, self._tasks[number], failure)
-        self._ended.one(index, value, failure, started, clock())
+        self._ended.one(index, value, failure, started, clock(), cpu, steps)
         self._announce()
         if cancelled:
             raise asyncio.CancelledError

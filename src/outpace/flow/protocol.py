@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from outpace.flow.board import Board
 from outpace.flow.data import Chunk, Report, Returned
+from outpace.flow.trace import Record
 
 
 @dataclass(slots=True, frozen=True)
@@ -25,7 +26,8 @@ class Call:
 
     `is_async` says that `fn` is a coroutine function. `timeout` is how many seconds one attempt of
     one item may take. `context` is the caller's context variables; it stays in this process.
-    `board` is where the lanes of a hosted worker write what they are on.
+    `board` is where the lanes of a hosted worker write what they are on. `record` is how much is to be
+    recorded of what runs when (`flow.trace`).
     """
 
     fn: Callable[..., Any]
@@ -34,6 +36,7 @@ class Call:
     timeout: float | None = None
     context: contextvars.Context = field(default_factory=contextvars.copy_context, compare=False)
     board: Board | None = field(default=None, compare=False)
+    record: Record = "default"
 
 
 @dataclass(slots=True, frozen=True)

@@ -28,6 +28,7 @@ from outpace.flow.job import Job
 from outpace.flow.limit import Fixed
 from outpace.flow.order import AsTheyCome, InOrder, Release
 from outpace.flow.protocol import Call, Usage, Workers
+from outpace.flow.trace import Blocked, Blockings
 
 T = TypeVar("T")
 
@@ -75,6 +76,7 @@ class Flow:
         """Start nothing yet."""
         self.job = job
         self.opening = opening
+        self.blockings = Blockings()
         self.dispatcher = Dispatcher(
             limit=Fixed(opening.slots),
             order=InOrder() if job.ordered else AsTheyCome(),
@@ -157,6 +159,8 @@ class Flow:
         assert workers is not None
         self.latest = now = clock()
         for report in reports:
+            if (trace := getattr(report, "trace", None)) is not None:
+                self.blocked_by(self.blockings.add(trace))
             self.dispatcher.observe(report, now)
         if workers.slots != self.dispatcher.slots:
             self.dispatcher.limit = Fixed(workers.slots)
@@ -164,6 +168,9 @@ class Flow:
             self.dispatcher.resize(workers.slots, lanes, shared=self.opening.shared)
         if self.job.on_error == "raise" and self.dispatcher.counts.bad:
             self.dispatcher.exhaust()
+
+    def blocked_by(self, new: list[Blocked]) -> None:
+        """Say what blocks an event loop, once a place."""
 
     def stop(self) -> None:
         """Have nothing started any more; what is in flight ends. Any thread may call this."""
@@ -207,6 +214,8 @@ class Flow:
             cpu_s=self.usage.cpu_s,
             peak_bytes=self.usage.peak_bytes,
             reasons=tuple(getattr(self.opening, "reasons", ())),
+            blocked=self.blockings.places,
+            saturation=self.blockings.saturation,
         )
 
 
