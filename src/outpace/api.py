@@ -234,10 +234,11 @@ def race(
     called with a line of text.
 
     Raises `UsageError` or `UsageTypeError` before any work for arguments that cannot work. A model
-    that cannot run here is a row of the table that says why.
+    that cannot run here is a row of the table that says why. Of a `KeyboardInterrupt`, `race` is the
+    race as far as it had come, once serial has run.
     """
     from outpace.racing.course import Course  # noqa: PLC0415
-    from outpace.racing.finish import finish  # noqa: PLC0415
+    from outpace.racing.finish import carried  # noqa: PLC0415
     from outpace.report.save import PICTURES  # noqa: PLC0415
     from outpace.report.table import race_table  # noqa: PLC0415
 
@@ -253,5 +254,4 @@ def race(
         same=same,
         progress=progress,
     )
-    course.run()
-    return finish(course, name, race_table, PICTURES)
+    return carried(course, name, race_table, PICTURES)

@@ -1,6 +1,8 @@
 """`outpace race` with pictures, and `outpace report`."""
 
 import json
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -87,3 +89,33 @@ def test_a_png_without_its_extra_says_what_to_install(folder, capsys, monkeypatc
 
     assert main([*RACE, "--png", "r.png"]) == 2
     assert "pip install 'outpace[png]'" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_race_that_is_interrupted_half_way_saves_what_it_has(folder):
+    (folder / "slow.py").write_text(
+        "import asyncio, pathlib\n"
+        "def quick(text):\n    return text\n"
+        "async def slow(text):\n"
+        "    pathlib.Path('begun').touch()\n"
+        "    await asyncio.sleep(60)\n    return text\n"
+    )
+    command = [
+        sys.executable, "-m", "outpace", "race", "slow.py:quick", "slow.py:slow", "--items", "items.txt",
+        "--models", "asyncio", "--json", "r.json", "--html", "r.html",
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not (folder / "begun").exists():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+
+    assert (process.returncode, err) == (130, "outpace: interrupted\n")
+    assert "asyncio: the race was interrupted before it had run" in out
+    saved = json.loads((folder / "r.json").read_text())
+    serial, other = saved["entrants"]
+    assert (serial["status"], len(serial["timeline"]["items"]["index"])) == ("ran", 6)
+    assert (other["status"], other["timeline"]) == ("stopped", None)
+    assert "interrupted" in (folder / "r.html").read_text()

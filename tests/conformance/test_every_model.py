@@ -506,4 +506,6 @@ print(next(kept))
 def test_python_in_development_mode_has_nothing_to_complain_of(model, run_python) -> None:
     done = run_python(DEVELOPMENT, model, PYTHONDEVMODE="1")
 
-    assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)
+    said = done.stderr.splitlines()
+    complaints = [line for line in said if not line.startswith("Executing ")]  # a busy machine
+    assert (done.stdout, complaints, done.returncode) == ("0\n", [], 0)

@@ -12,7 +12,8 @@ FIRST = """
 {"schema": "outpace.race/1", "machine": {"cpus": 2, "python": "3.11.7", "gil": true},
  "job": {"name": "pages", "items": 160, "item_wall_s": 0.1, "item_cpu_s": 0.001, "waits": 0.99},
  "entrants": [{"model": "serial", "function": "f", "status": "ran", "reason": null, "workers": 1,
-   "in_flight": 1, "startup_s": 0.0, "makespan_s": {"median": 16.0, "min": 15.0, "max": 17.0, "trials": 3},
+   "in_flight": 1, "startup_s": 0.0,
+   "makespan_s": {"median": 16.0, "min": 15.0, "max": 17.0, "trials": 3},
    "speedup": 1.0, "throughput": 10.0, "cpu_s": 0.2, "peak_rss_bytes": 60000000, "results": "same",
    "done": 160, "failed": 0, "published_s": null}],
  "recommendation": {"model": "serial", "reasons": ["it is the only one"]}, "notes": []}

@@ -14,7 +14,7 @@ def test_the_loop_stands_above_its_slots_and_workers_in_order():
     drawn = rows(timeline, 16)
 
     assert [(row.worker, row.name) for row in drawn] == [
-        (0, "event loop"), (0, "slot 0"), (1, "event loop"), (1, "slot 0"),
+        (0, "0: event loop"), (0, "0: slot 0"), (1, "1: event loop"), (1, "1: slot 0"),
     ]  # fmt: skip
 
 

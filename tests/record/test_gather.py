@@ -6,7 +6,7 @@ import pytest
 
 from outpace.flow.data import Failure, Report, Settled
 from outpace.record import derive, gather, states
-from outpace.record.gather import gathered, labelled
+from outpace.record.gather import Gathering, labelled
 
 
 def settled(first, times, *, worker=0, lane=0, cpu_s=0.0, failures=None) -> Settled:
@@ -19,8 +19,14 @@ def settled(first, times, *, worker=0, lane=0, cpu_s=0.0, failures=None) -> Sett
 
 
 def timeline_of(*reports, model="threads", **more):
-    releases = [(report, range(len(report))) for report in reports]
-    return gathered(releases, model, (0.0, 10.0), cores=2, in_flight=4, **more)
+    return gathered([(report, range(len(report))) for report in reports], model, **more)
+
+
+def gathered(releases, model, **more):
+    gathering = Gathering(**more)
+    for report, positions in releases:
+        gathering.add(report, positions)
+    return gathering.timeline(model, (0.0, 10.0), cores=2, in_flight=4)
 
 
 def test_each_lane_of_each_worker_is_a_lane():
@@ -67,7 +73,7 @@ def test_a_failure_is_told():
 def test_only_what_was_released_is_shown():
     report = settled(0, [(0, 1), (1, 2), (2, 3)])
 
-    timeline = gathered([(report, [2])], "serial", (0.0, 3.0), cores=1, in_flight=1)
+    timeline = gathered([(report, [2])], "serial")
 
     assert list(timeline.items.index) == [2]
     assert timeline.lanes[0].name == "main thread"
@@ -75,17 +81,38 @@ def test_only_what_was_released_is_shown():
 
 def test_more_items_than_anyone_can_see_share_rows(monkeypatch):
     monkeypatch.setattr(gather, "MOST", 10)
-    times = [(n / 10, n / 10 + 0.05) for n in range(95)]
+    reports = [
+        settled(0, [(n / 10, n / 10 + 0.05) for n in range(95)], cpu_s=0.95),
+        settled(95, [(9.5, 9.6)], failures={0: Failure(ValueError(), "failed")}),
+        settled(96, [(0, 0.1)], worker=1),
+    ]
 
-    timeline = timeline_of(settled(0, times, cpu_s=0.95), label="item {}".format)
+    timeline = timeline_of(*reports, label="item {}".format)
 
     items = timeline.items
-    assert len(items) <= 10
-    assert sum(items.count) == 95
-    assert sum(items.wall_s) == pytest.approx(95 * 0.05)
+    assert len(items) <= 20
+    assert sum(items.count) == 97
+    assert sum(items.wall_s) == pytest.approx(95 * 0.05 + 0.2)
     assert sum(items.cpu_s) == pytest.approx(0.95)
-    assert items.label[0] == "item 0 … item 9"
+    assert items.label[0] == "item 0 … item 7"
+    assert items.count[-1] == 1
+    assert set(items.kind) == {0, 1}
     assert derive.total(timeline)[states.RUNNING] == pytest.approx(0.95)
+    assert len(timeline.lanes) == 2
+
+
+def test_a_long_run_takes_no_more_than_a_short_one(monkeypatch):
+    monkeypatch.setattr(gather, "MOST", 10)
+    gathering = Gathering()
+    for n in range(1000):
+        gathering.add(settled(n, [(n, n + 1)]), [0])
+        assert len(gathering) <= 20
+
+    timeline = gathering.timeline("serial", (0, 1000), cores=1, in_flight=1)
+
+    assert sum(timeline.items.count) == 1000
+    assert sum(timeline.items.wall_s) == 1000
+    assert derive.in_flight(timeline, 4) == pytest.approx([1, 1, 1, 1])
 
 
 def test_a_label_is_short_whatever_the_item_is():

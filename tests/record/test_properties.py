@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from outpace.record import derive, states
@@ -14,6 +14,10 @@ from outpace.record.grid import amounts, cells
 from outpace.record.timeline import KINDS, LANE_KINDS, Items, Lane, Timeline
 
 COLUMNS, LEVELS = 60, 12
+LABELS = st.sampled_from(["", "page 1", "ü", "\ud800", "</script>", "\x00"])
+SLOWLY = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # or a busy machine fails
 
 
 @st.composite
@@ -35,11 +39,12 @@ def timelines(draw: st.DrawFn) -> Timeline:
             if sampled:
                 timeline.intervals.add(number, states.WAITING, since, now, 0.5, sampled=True)
             kind = draw(st.sampled_from(KINDS))
-            timeline.items.add(n, number, since, now, kind=kind, label=draw(st.text(max_size=5)))
+            timeline.items.add(n, number, since, now, kind=kind, label=draw(LABELS))
         timeline.ended = max(timeline.ended, now)
     return timeline
 
 
+@SLOWLY
 @given(timelines())
 def test_the_states_of_a_lane_add_up_to_its_span(timeline):
     for row in derive.sums(timeline):
@@ -47,6 +52,7 @@ def test_the_states_of_a_lane_add_up_to_its_span(timeline):
         assert min(row) >= 0
 
 
+@SLOWLY
 @given(timelines())
 def test_the_shares_of_all_lane_time_add_up_to_one(timeline):
     whole = sum(derive.shares(timeline))
@@ -57,6 +63,7 @@ def test_the_shares_of_all_lane_time_add_up_to_one(timeline):
         assert whole == 0
 
 
+@SLOWLY
 @given(timelines(), st.integers(1, 80))
 def test_the_strips_hold_all_that_was_measured(timeline, bins):
     step = timeline.span_s / bins
@@ -71,6 +78,7 @@ def test_the_strips_hold_all_that_was_measured(timeline, bins):
     assert items == pytest.approx(sum(timeline.items.wall_s), abs=1e-6)
 
 
+@SLOWLY
 @given(timelines(), st.integers(1, 5))
 def test_rows_hold_every_lane_once(timeline, most):
     drawn = rows(timeline, most)
@@ -81,6 +89,7 @@ def test_rows_hold_every_lane_once(timeline, most):
         assert len({(timeline.lanes[n].worker, timeline.lanes[n].kind) for n in row.lanes}) == 1
 
 
+@SLOWLY
 @given(timelines(), st.integers(1, 5))
 def test_a_picture_has_as_much_of_a_state_as_the_lanes_had(timeline, most):
     drawn = rows(timeline, most)
@@ -98,6 +107,7 @@ def test_a_picture_has_as_much_of_a_state_as_the_lanes_had(timeline, most):
             assert 0 <= cell.first < cell.last <= COLUMNS
 
 
+@SLOWLY
 @given(timelines())
 def test_json_brings_back_what_it_was_made_of(timeline):
     text = json.dumps(as_json(timeline))
@@ -117,6 +127,7 @@ intervals = st.lists(
 )
 
 
+@SLOWLY
 @given(intervals)
 def test_items_fold_into_as_few_lanes_as_were_in_use_at_once(spans):
     lanes = partition([s for s, _ in spans], [e for _, e in spans])
@@ -128,6 +139,7 @@ def test_items_fold_into_as_few_lanes_as_were_in_use_at_once(spans):
         assert all(a[1] <= b[0] for a, b in pairwise(inside))
 
 
+@SLOWLY
 @given(intervals, st.floats(0, 2))
 def test_a_timeline_from_items_alone_claims_no_more_than_the_clocks_said(spans, busy):
     items = Items()
@@ -151,6 +163,7 @@ def test_a_timeline_from_items_alone_claims_no_more_than_the_clocks_said(spans, 
         assert sum(row) == pytest.approx(end)
 
 
+@SLOWLY
 @given(st.lists(st.tuples(st.floats(1e-9, 1e3), st.integers(1, 50)), min_size=1))
 def test_a_distribution_counts_every_item(times):
     items = Items()

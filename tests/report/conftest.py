@@ -37,6 +37,7 @@ PATIENCE = 20.0  # seconds for the driver to listen
 QUIET = (  # no background requests: there is no network, and none of them are the page's
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--disable-dev-shm-usage", "--hide-scrollbars", "--force-device-scale-factor=1",
 )  # fmt: skip
 
@@ -193,8 +194,17 @@ class Browser:
     def open(self, path: Path) -> None:
         """Open a page and wait until its script has run."""
         self.requests()  # what was there before is not this page's
-        self._ask("POST", f"{self.session}/url", {"url": path.absolute().as_uri()})
+        self.go(path.absolute().as_uri())
         self.wait_for("return document.documentElement.dataset.ready", "the page")
+
+    def go(self, url: str) -> None:
+        """Open any page."""
+        self._ask("POST", f"{self.session}/url", {"url": url})
+
+    def wait_on(self, script: str, *arguments: Any) -> Any:
+        """Run JavaScript that calls its last argument with what it has found."""
+        body = {"script": script, "args": arguments}
+        return self._ask("POST", f"{self.session}/execute/async", body)
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run JavaScript in the page; return what it returns."""

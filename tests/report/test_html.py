@@ -54,6 +54,14 @@ def test_names_are_escaped_in_markup_and_in_the_data(race):
     assert EVIL in json.loads(data)["timelines"][1]["items"]["label"]
 
 
+def test_a_page_of_columns_that_are_all_alike_has_them_once(threads):
+    alike = page_of([threads])
+    threads.items.attempt[0] = 2
+
+    assert '"attempt":1,' in alike
+    assert '"attempt":[2,1,1,1],' in page_of([threads])
+
+
 def test_the_policy_names_every_script_and_style_and_allows_nothing_else(threads):
     text = page_of([threads])
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)[1]
@@ -156,6 +164,28 @@ def test_wheel_drag_keys_and_buttons_move_through_time(race, page, browser):
 
 
 @in_browser
+def test_each_timeline_can_have_an_axis_of_its_own(race, page, browser):
+    browser.open(page(race))
+    x, y, width, _ = browser.run(OVER, 1)
+    browser.mouse("mouseMoved", x + width / 2, y + 5)
+    assert tip(browser) == ""  # the timeline of 50 ms ends before
+
+    browser.run("document.getElementById('do-own').click()")
+    frames(browser)
+    x, y, width, _ = browser.run(OVER, 1)
+    browser.mouse("mouseMoved", x + width / 2, y + 5)
+    assert "event loop, at 25" in tip(browser)
+
+    browser.mouse("mouseWheel", x + width / 2, y + 5, deltaX=0, deltaY=-200)
+    browser.wait_for("return window.outpace.range()[1] < 1", "the zoom")
+    frames(browser)
+    began, ended = span(browser)
+    assert (began + ended) / 2 == pytest.approx(0.5, abs=0.01)
+    browser.mouse("mouseMoved", x + width / 2 + 1, y + 5)
+    assert "event loop, at 25" in tip(browser)
+
+
+@in_browser
 def test_the_page_shows_the_sums_that_python_makes(race, page, browser):
     browser.open(page(race))
     for n, model in enumerate(("threads", "asyncio")):
@@ -197,6 +227,29 @@ def test_the_lanes_have_the_colours_of_their_states(race, page, browser):
     gil, cpu = counts["213,94,0"], counts["0,158,115"]
     shares = derive.shares(race.timeline("threads"))
     assert gil / cpu == pytest.approx(shares[states.GIL] / shares[states.RUNNING], rel=0.05)
+
+
+@in_browser
+def test_odd_timelines_open_quietly_too(browser, tmp_path):
+    nothing = Timeline("nothing", 5.0, 5.0, 1, 1)
+    idle = Timeline("idle", 0.0, 1.0, 1, 1, [Lane("main")])
+    moment = Timeline("moment", 0.0, 1e-6, 1, 1, [Lane("main")])
+    moment.items.add(0, 0, 0.0, 1e-6, label="\ud800")
+    moment.intervals.add(0, states.RUNNING, 0.0, 1e-6)
+    alike = Timeline("alike", 0.0, 3.0, 1, 1, [Lane("process", n) for n in range(70)])
+    for n in range(70):
+        alike.items.add(n, n, 1.0, 2.0)
+    path = tmp_path / "page.html"
+    for timelines in ([nothing], [idle], [moment], [nothing, idle, moment, alike]):
+        path.write_bytes(page_of(timelines).encode("utf-8", "backslashreplace"))
+        browser.open(path)
+        for name in ("in", "out", "own", "all", "left", "right"):
+            browser.run(f"document.getElementById('do-{name}').click()")
+            frames(browser)
+        for n in range(len(timelines)):
+            x, y, width, _ = browser.run(OVER, n)
+            browser.mouse("mouseMoved", x + width / 2, y + 5)
+    assert browser.complaints() == []
 
 
 @in_browser

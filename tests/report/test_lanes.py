@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_the_length_of_a_row_is_the_makespan(threads, asyncio):
 def test_a_short_one_is_drawn_enlarged_beside_itself(threads, asyncio):
     text = lanes_text([threads, asyncio], 110)
 
-    assert re.search(r"asyncio, 40 at once: 50 ms \(right: .\d+\)", text)
+    assert re.search(r"asyncio, 40 at once: 50 ms \(right: .[\d.]+\)", text)
     line = next(line for line in text.splitlines() if "event loop" in line)
     assert line.count("│") == 4
 
@@ -78,6 +79,15 @@ def test_work_that_fills_a_part_of_its_item_shows_as_height():
 
     assert set(row(text, "main thread")) == {"▂"}
     assert "75% waiting, 25% on CPU" in text
+
+
+def test_lines_that_blocked_the_loop_are_named_and_cannot_steer_the_terminal(asyncio):
+    asyncio.blocked[0] = replace(asyncio.blocked[0], label="\x1b]0;owned\x07 \u202e")
+
+    text = lanes_text([asyncio])
+
+    assert "  ! app.py:7 `time.sleep(" in text
+    assert "in ?]0;owned? ?: await asyncio.sleep" in text
 
 
 def test_nothing_to_show_is_said_so():

@@ -12,7 +12,6 @@ from outpace.report.panel import PLOT, ROW, ROWS
 from outpace.report.svg import svg
 
 SPACE = "{http://www.w3.org/2000/svg}"
-BOX = re.compile(r"M([-\d.e]+) ([-\d.e]+)h([-\d.e]+)v([-\d.e]+)h")
 
 
 def drawn(*timelines, **options) -> ET.Element:
@@ -20,14 +19,26 @@ def drawn(*timelines, **options) -> ET.Element:
 
 
 def areas(row: ET.Element) -> dict[int, float]:
-    """Return the square pixels of each state in a row of lanes."""
-    return {
-        int(path.get("class")[1:]): sum(
-            float(width) * float(height) for _, _, width, height in BOX.findall(path.get("d"))
-        )
+    """Return the square pixels of each state in a row: of its outline, less that of the one below."""
+    outlines = [
+        (int(path.get("class")[1:]), area(path.get("d")))
         for path in row.iter(f"{SPACE}path")
         if re.fullmatch(r"s\d+", path.get("class"))
-    }
+    ]
+    lower = [size for _, size in outlines[1:]] + [0.0]
+    return {state: size - under for (state, size), under in zip(outlines, lower, strict=True)}
+
+
+def area(steps: str) -> float:
+    """Return what lies between an outline and its base."""
+    height = size = 0.0
+    for step, length in re.findall(r"([hv])(-?\d+)", steps):
+        if step == "v":
+            height -= float(length)
+        else:
+            size += height * float(length)
+    assert height == 0, "the outline does not come back to its base"
+    return size
 
 
 def panel(root: ET.Element, name: str, attribute: str = "data-model") -> ET.Element:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +78,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the race and print its table."""
-    from outpace import api  # noqa: PLC0415 - not for --help
-    from outpace.report.progress import Line  # noqa: PLC0415
+    from outpace.report.progress import Line  # noqa: PLC0415 - not for --help
     from outpace.report.save import check_path  # noqa: PLC0415
 
     if options.json and check_path(options.json).suffix != ".json":
@@ -86,30 +86,46 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(msg)
     pictures.check(options)
     line = Line(quiet=options.quiet or options.verbose)
-    try:
-        with _experiment(options) as experiment:
-            finished = api.race(
-                list(experiment.functions),
-                experiment.items,
-                models=options.models,
-                workers=options.workers,
-                in_flight=options.in_flight or experiment.in_flight,
-                repeat=options.repeat,
-                budget=options.budget,
-                setup=list(experiment.setup) if experiment.setup else None,
-                same=experiment.same,
-                progress=line,
-                name=experiment.name,
-            )
-    finally:
-        line.clear()
+    interrupted = False
+    with _experiment(options) as experiment:
+        try:
+            finished = _carried(options, experiment, line)
+        except KeyboardInterrupt as interrupt:
+            finished = getattr(interrupt, "race", None)
+            if finished is None:
+                raise
+            interrupted = True
+        finally:
+            line.clear()
     for entrant in finished.entrants:
         entrant.published_s = experiment.published.get(entrant.model)
     if options.json:
         finished.save(options.json)
     pictures.write(options, finished)
     pictures.show(options, finished)
+    if interrupted:
+        print("outpace: interrupted", file=sys.stderr)
+        return 130
     return exit_code(finished)
+
+
+def _carried(options: argparse.Namespace, experiment: Experiment, progress: Any) -> Any:
+    """Run the race that was asked for."""
+    from outpace import api  # noqa: PLC0415
+
+    return api.race(
+        list(experiment.functions),
+        experiment.items,
+        models=options.models,
+        workers=options.workers,
+        in_flight=options.in_flight or experiment.in_flight,
+        repeat=options.repeat,
+        budget=options.budget,
+        setup=list(experiment.setup) if experiment.setup else None,
+        same=experiment.same,
+        progress=progress,
+        name=experiment.name,
+    )
 
 
 def exit_code(race: Race) -> int:

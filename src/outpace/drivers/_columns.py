@@ -95,8 +95,20 @@ class Columns:
         self.ended.append(ended)
         self.cpus.append(cpu)
 
+    def whole(self) -> Columns:
+        """Return those items that are wholly noted: one may be half so, if another thread notes it."""
+        other, n = Columns(self._pace), len(self.cpus)
+        other.rows = list(self.rows)
+        other.indexes, other.values = self.indexes[:n], self.values[:n]
+        other.started, other.ended = self.started[:n], self.ended[:n]
+        other.cpus = self.cpus[:n]
+        other.failures = {p: failure for p, failure in self.failures.items() if p < n}
+        return other
+
     def reports(self, cpu_s: float) -> list[Report]:
         """Make the reports, sharing out the CPU time."""
+        if not self:
+            return []
         reports = self.rows
         trace = self._pace.trace(self.cpus, self._steps, self._owners)
         if self.indexes:

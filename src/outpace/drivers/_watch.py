@@ -71,9 +71,14 @@ class LoopWatch:
             self._awake.set()
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread; what blocks the loop now has done so for as long as it has."""
         self._over = True
         self._awake.set()
+        with self._lock:
+            if self._began is not None and self._seen:
+                computing = self._waits["running"] > sum(self._waits.values()) / 2
+                self._note(clock() - self._began, "computing" if computing else "waiting")
+            self._forget()
         if self._thread is not None and self._thread.ident is not None:
             self._thread.join()
             self._thread = None

@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from outpace.drivers import _lane
 from outpace.drivers._columns import Columns
 from outpace.drivers._drive import awaited, drive
 from outpace.drivers._lane import enter, failed, setup_failed
@@ -43,7 +44,7 @@ from outpace.drivers._watch import LoopWatch
 from outpace.flow.board import Board, Place, Row, Shape
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.ending import HURRY
-from outpace.flow.protocol import Call, Usage
+from outpace.flow.protocol import Call, Usage, Workers
 from outpace.flow.trace import Trace
 
 # bench/chunks.py sweeps these two. Neither costs an item anything measurable from 0.5 ms up; LINGER
@@ -68,8 +69,16 @@ class Asyncio:
         """Return None: it runs everywhere."""
         return None
 
-    def open(self, call: Call, lanes: int) -> AsyncioWorkers:
-        """Make a loop of our own with that many lanes."""
+    def open(self, call: Call, lanes: int) -> Workers:
+        """Make a loop of our own with that many lanes; with a timeout, one that can be given up."""
+        if call.timeout is None or _lane.worker_process:  # there the caller kills
+            return self._open_here(call, lanes)
+        from outpace.drivers._abandon import Abandonable  # noqa: PLC0415 - only then
+
+        return Abandonable(lambda: self._open_here(call, lanes), call.timeout)
+
+    def _open_here(self, call: Call, lanes: int) -> AsyncioWorkers:
+        """Make a loop in this thread."""
         loop = asyncio.new_event_loop()
         workers = AsyncioWorkers(call, lanes, loop)
         try:
@@ -103,7 +112,7 @@ class AsyncioWorkers:
         self._loop = loop
         self._exits = contextlib.AsyncExitStack()
         self._args: tuple[Any, ...] = ()
-        self._closed = self._hurry = False
+        self._over = self._closed = self._hurry = False
         self._tasks: list[asyncio.Task[None]] = []
         self._cancelled = False  # whether a lane has ended that we did not close
         # The mutable state of the work: what waits, which lanes do, and what has ended.
@@ -198,6 +207,28 @@ class AsyncioWorkers:
             if (found := place.running()) is not None:
                 yield 0, *found
 
+    def has_loop(self) -> tuple[int, float] | None:
+        """Return the item that has the loop now, and when it started; None without one."""
+        found = self._row_now.running() or self._on_loop.running()
+        for place in self._places:
+            if found is not None and (one := place.running()) is not None and one[0] == found[0]:
+                return one
+        return found
+
+    def give_up(self) -> list[Report]:
+        """Carry out nothing more; return what has ended. For another thread, while the loop is stuck."""
+        self._over = True
+        for task in self._tasks:  # an interpreter that ends while they are stuck is not to complain
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+        if self._watch is not None:
+            self._watch.close()
+        ended, self._ended = self._ended, Columns(self._pace)
+        return ended.whole().reports(0.0)
+
+    def unreported(self) -> Trace | None:
+        """Return what is known of the loop that no report has said; after `give_up`."""
+        return None if self._watch is None else Trace(sightings=self._watch.take())
+
     def interrupt(self) -> None:
         """Have `close` wait for no item that goes on although it was cancelled."""
         self._hurry = True
@@ -217,7 +248,7 @@ class AsyncioWorkers:
 
     async def aclose(self) -> None:
         """Cancel the items and close the setup; leave the loop to its owner."""
-        self._closed = True
+        self._over = self._closed = True
         self._queue.clear()
         if self._watch is not None:
             self._watch.close()
@@ -301,7 +332,7 @@ class AsyncioWorkers:
     async def _carry(self, number: int) -> None:
         """Carry out items."""
         self._looking += 1
-        while not self._closed:
+        while not self._over:
             if not self._queue:
                 idle = self._loop.create_future()
                 self._idle.append(idle)

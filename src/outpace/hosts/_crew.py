@@ -43,6 +43,7 @@ from outpace.hosts._wire import Channel, Message, Packed, pack
 EXIT_PATIENCE = (
     10.0  # seconds that the exit of a setup may take: to flush, to say goodbye to a server
 )
+DYING = 0.1  # seconds between the end of the socket of a process that dies and its own
 LAST_WORD = 1.0  # seconds from a worker's last word to its end: for what it does at exit
 
 clock = time.perf_counter
@@ -316,10 +317,9 @@ class Crew:
 
     def _hang_up(self, worker: Peer) -> None:
         """Deal with a socket that has ended, or makes no sense: the process is dead, or about to be."""
-        if not worker.said_bye:
-            kill_group(worker.pid)
-        death = self._launcher.wait_death(worker.pid, LAST_WORD)
+        death = self._launcher.wait_death(worker.pid, LAST_WORD if worker.said_bye else DYING)
         if death is None:
+            worker.cut_off = not worker.said_bye
             kill_group(worker.pid)
             death = self._launcher.wait_death(worker.pid, LAST_WORD)
         self._bury(worker, death or Death(None))

@@ -64,7 +64,10 @@ class Inquest:
             assert self._timeout is not None
             return late(self._timeout, words)
         oom = self._memory.ran_out()
-        return Obituary(death, worker.number, self._workers, words, oom, begun).lost()
+        # One that finds its socket closed, after an item has ended, ends as if all were well.
+        cut_off = worker.cut_off or (death.exitcode == 0 and not begun)
+        facts = (death, worker.number, self._workers, words, oom, begun, cut_off)
+        return Obituary(*facts).lost()
 
 
 def _singled_out(indexes: Sequence[int], chunks: list[Chunk]) -> list[Chunk]:

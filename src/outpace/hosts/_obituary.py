@@ -13,9 +13,10 @@ from outpace.drivers._late import timed_out
 from outpace.errors import WorkerLostError
 from outpace.flow.data import Failure
 from outpace.hosts._group import describe_exit
-from outpace.hosts._launch import Death
+from outpace.hosts._launch import PACKAGE_ROOT, Death
 
 CRASHES = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT")
+OURS = f'File "{PACKAGE_ROOT}/outpace/'  # how a line of our own begins in a stack
 SHOWN = 12  # lines of last words in a message; the error has them all
 
 
@@ -29,6 +30,7 @@ class Obituary:
     last_words: str | None = None
     out_of_memory: bool = False  # the kernel has killed somebody for want of memory meanwhile
     begun: bool = True  # the item had begun
+    cut_off: bool = False  # the worker lived, but could not be understood any more
 
     def lost(self) -> Failure:
         """Make the failure of the item that is to blame."""
@@ -43,13 +45,19 @@ class Obituary:
 
     def _text(self) -> str:
         """Write it."""
+        if self.cut_off:
+            return (
+                f"after this item its worker process {self.worker} could not be understood any more and "
+                "was ended: it closes, or writes to, file descriptors that are not its own "
+                "(os.closerange does, and some ways to become a daemon); leave those from 3 on alone"
+            )
         did = "this item ended" if self.begun else "reading this item ended"
         how = describe_exit(self.death.exitcode)
         peak = self.death.peak_bytes
         size = f", having had {peak / 1e6:.0f} MB of memory at most" if peak else ""
         text = f"{did} its worker process {self.worker}, which {how}{size}: {self._why()}"
         if self.last_words:
-            lines = self.last_words.splitlines()
+            lines = _theirs(self.last_words)
             more = ["  …"] if len(lines) > SHOWN else []
             text += "\n" + "\n".join([*lines[:SHOWN], *more])
         return text
@@ -71,6 +79,13 @@ class Obituary:
         if name in CRASHES:
             return "a crash in native code; run this one item alone to look into it"
         return "it, or somebody else, sent that signal"
+
+
+def _theirs(last_words: str) -> list[str]:
+    """Return a stack without our own frames, which are below the user's."""
+    lines = last_words.splitlines()
+    ours = [n for n, line in enumerate(lines) if OURS in line]
+    return lines[: ours[0]] if ours else lines
 
 
 def late(seconds: float, last_words: str | None) -> Failure:

@@ -44,6 +44,7 @@ class Peer:
     weight: int = 0  # bytes resident when it last said so
     late: dict[int, float] = field(default_factory=dict)  # since when each of them ran
     kill_at: float | None = None
+    cut_off: bool = False  # its process lived on when its socket had ended, or made no sense
     out: Outstanding = field(default_factory=Outstanding)
 
     @property

@@ -95,6 +95,7 @@ class Course:
         self.runners = [self._runner(name) for name in _with_serial_first(models)]
         self.began = 0.0
         self.controls: Controls | None = None
+        self.broken_off = False
 
     def run(self) -> list[Runner]:
         """Run the controls, then all rounds."""
@@ -112,6 +113,15 @@ class Course:
                     self._trial(runner, number)
             number += 1
         return self.runners
+
+    def break_off(self) -> bool:
+        """Note that it was interrupted; say whether there is anything to show by now."""
+        self.broken_off = True
+        for runner in self.runners:
+            if not runner.trials and not runner.is_out:
+                runner.entrant.status = "stopped"
+                runner.entrant.reason = "the race was interrupted before it had run"
+        return self.controls is not None and bool(self.runners[0].trials)
 
     @property
     def elapsed_s(self) -> float:

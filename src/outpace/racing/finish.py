@@ -17,9 +17,25 @@ from outpace.racing.result import Race, Recommendation, Results
 from outpace.racing.stats import Spread
 from outpace.racing.trial import Trial, run_trial
 from outpace.racing.verify import agree, first_difference
-from outpace.record.gather import gathered, labelled
+from outpace.record.gather import Gathering
 from outpace.record.timeline import Timeline, Writer
 from outpace.registry import opening
+
+
+def carried(
+    course: Course, name: str | None, show: Callable[[Race], str], writer: Writer | None
+) -> Race:
+    """Run a race and finish it.
+
+    An interrupt goes on as one, and has as its `race` what there was by then, if there was anything.
+    """
+    try:
+        course.run()
+    except KeyboardInterrupt as interrupt:
+        if course.break_off():
+            interrupt.race = finish(course, name, show, writer)  # type: ignore[attr-defined]
+        raise
+    return finish(course, name, show, writer)
 
 
 def finish(
@@ -39,7 +55,7 @@ def finish(
     for runner in runners:
         if runner.trials:
             _sum_up(runner, items)
-            runner.entrant.timeline = _timeline(runner, course, writer)
+            runner.entrant.timeline = _timeline(runner, writer)
     profile = course.profile()
     for runner in runners:
         _judge(runner, serial, course)
@@ -62,6 +78,8 @@ def finish(
         show=show,
         writer=writer,
     )
+    if course.broken_off:
+        race.notes.append("the race was interrupted: this is what there was by then")
     race.notes.append(str(controls))
     if (doubts := controls.doubts(usable_cpus())) is not None:
         race.notes.append(doubts)
@@ -119,22 +137,22 @@ def _sum_up(runner: Runner, items: int) -> None:
     )
 
 
-def _timeline(runner: Runner, course: Course, writer: Writer | None) -> Timeline | None:
+def _timeline(runner: Runner, writer: Writer | None) -> Timeline | None:
     """Make the timeline of the trial that is nearest to the median; None when no item had ended."""
     whole = [trial for trial in runner.trials if not trial.stopped] or runner.trials
     middle = Spread.of([trial.makespan_s for trial in whole]).median
     trial = min(whole, key=lambda trial: abs(trial.makespan_s - middle))
-    opening, items = runner.opening, course.items
-    if not trial.results or opening is None:
+    if not trial.results or runner.opening is None:
         return None
-    timeline = gathered(
-        trial.releases,
+    gathering = Gathering()
+    for settled, positions in trial.releases:
+        gathering.add(settled, positions)
+    timeline = gathering.timeline(
         runner.model.name,
         trial.span,
         cores=usable_cpus(),
-        in_flight=opening.slots,
+        in_flight=runner.opening.slots,
         startup_s=trial.startup_s,
-        label=lambda index: labelled(items[index]),
     )
     timeline.writer = writer
     return timeline

@@ -60,8 +60,9 @@ def rows(timeline: Timeline, most: int) -> list[Row]:
         map(len, groups.values())
     ):
         each += 1
+    several = len({worker for worker, _ in groups}) > 1
     return [
-        _row([timeline.lanes[n] for n in part], part)
+        _row([timeline.lanes[n] for n in part], part, several=several)
         for group in groups.values()
         for part in (group[at : at + each] for at in range(0, len(group), each))
     ]
@@ -72,8 +73,10 @@ def _place(lane: Lane) -> tuple[int, bool, int]:
     return lane.worker, lane.kind != "loop", lane.number
 
 
-def _row(lanes: list[Lane], numbers: list[int]) -> Row:
-    """Name a row after the lanes in it."""
+def _row(lanes: list[Lane], numbers: list[int], *, several: bool) -> Row:
+    """Name a row after the lanes in it, and after their worker if there are several."""
     first, last = lanes[0], lanes[-1]
     name = first.name if first is last else f"{first.kind}s {first.number}-{last.number}"
+    if several and first.kind != "process":
+        name = f"{first.worker}: {name}"
     return Row(name, first.worker, tuple(numbers))

@@ -6,6 +6,7 @@ added up, never dropped: a thousand items of 10 µs are as much colour as one of
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from outpace.record import states
@@ -49,7 +50,7 @@ def amounts(
 
 def cells(by_state: dict[int, list[float]], levels: int) -> list[Cell]:
     """Round the shares of a row to heights of `levels`, and join the columns that look alike."""
-    order = sorted(by_state, key=_from_below)
+    order = in_order(by_state)
     found: list[Cell] = []
     for n in range(max(map(len, by_state.values()), default=0)):
         layers = _layers([(state, by_state[state][n]) for state in order], levels)
@@ -75,6 +76,16 @@ def _layers(shares: list[tuple[int, float]], levels: int) -> tuple[tuple[int, in
     return tuple(layers)
 
 
+def in_order(some: Iterable[int]) -> list[int]:
+    """Return states as they lie in a column, from below: on the CPU at the bottom."""
+    return sorted(some, key=_from_below)
+
+
+def below(state: int, other: int) -> bool:
+    """Say whether a state lies below another in a column."""
+    return _from_below(state) < _from_below(other)
+
+
 def _from_below(state: int) -> tuple[bool, int]:
-    """Say how low a state lies in a column: on the CPU at the bottom."""
+    """Say how low a state lies."""
     return not states.STATES[state].on_cpu, state

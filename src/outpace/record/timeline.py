@@ -17,11 +17,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 from outpace.errors import UsageError
 from outpace.flow.data import Kind
+from outpace.flow.trace import Blocked
 from outpace.record import states
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -159,28 +160,6 @@ class Intervals:
         self.began.append(began)
         self.ended.append(ended)
         self.share.append(share)
-
-
-@dataclass(slots=True, frozen=True)
-class Blocked:
-    """Be a line of code that blocked an event loop: how long in all, how, and what to do instead."""
-
-    file: str
-    line: int
-    source: str
-    label: str  # of an item that did it
-    seconds: float
-    count: int
-    how: Literal["computing", "waiting"]
-    advice: str
-
-    def __str__(self) -> str:
-        """Say it in one line."""
-        times = f" ({self.count} times)" if self.count > 1 else ""
-        return (
-            f"{PurePath(self.file).name}:{self.line} `{self.source}` blocked the event loop for "
-            f"{self.seconds:.3g} s{times} by {self.how}, in {self.label}: {self.advice}"
-        )
 
 
 class Writer(Protocol):

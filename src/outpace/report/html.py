@@ -13,16 +13,20 @@ import json
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
+from math import floor, log10
 from typing import Any
 
 from outpace.flow.show import seconds
 from outpace.record import derive, states
 from outpace.record.fold import rows
-from outpace.record.format import as_json
+from outpace.record.format import DIGITS, as_json
 from outpace.record.timeline import Timeline
 from outpace.report.palette import DARK, LIGHT, Palette, Theme
 from outpace.report.words import at_once, share_words
 
+FINE = 6  # digits of a time that a page keeps: the zoom goes to a millionth
+ROUNDED = ("started", "ended", "wall_s", "cpu_s", "began", "share")
+UNSEEN = ("queued",)
 ROWS = 32  # of one timeline, at most; more lanes than that share rows
 SCRIPTS = ("vendor/uPlot.iife.min.js", "page/model.js", "page/draw.js", "page/page.js")
 LICENCE = "vendor/uPlot.LICENSE"
@@ -85,6 +89,7 @@ BUTTONS = (
     ("left", "&#9666;", "earlier"),
     ("right", "&#9656;", "later"),
     ("all", "all", "show all"),
+    ("own", "own axes", "give each timeline an axis of its own"),
 )
 NOTHING = '<p class="muted">There is no timeline to show.</p>'
 
@@ -126,21 +131,29 @@ def _data(timelines: Sequence[Timeline]) -> str:
 
 def _timeline(timeline: Timeline) -> dict[str, Any]:
     """Return one timeline for the script: its columns, its rows, how long its items took."""
-    several = len({lane.worker for lane in timeline.lanes}) > 1
     spread = derive.durations(timeline)
+    digits = min(DIGITS, max(0, FINE - floor(log10(max(timeline.span_s, 1e-6)))))
+    content = as_json(timeline)
+    for name in ("items", "intervals"):
+        content[name] = _packed(content[name], digits)
     return {
-        **as_json(timeline),
-        "rows": [
-            {
-                "name": f"{row.worker}: {row.name}"
-                if several and "process" not in row.name
-                else row.name,
-                "lanes": row.lanes,
-            }
-            for row in rows(timeline, ROWS)
-        ],
+        **content,
+        "rows": [{"name": row.name, "lanes": row.lanes} for row in rows(timeline, ROWS)],
         "durations": spread and {"edges": spread.edges, "counts": spread.counts},
     }
+
+
+def _packed(columns: dict[str, list[Any]], digits: int) -> dict[str, Any]:
+    """Round times to what a zoom can show, and write a column that is all alike only once."""
+    packed: dict[str, Any] = {"rows": len(columns["lane"])}
+    for name, column in columns.items():
+        if column and all(value == column[0] for value in column):
+            packed[name] = column[0]
+        elif name in ROUNDED:
+            packed[name] = [round(value, digits) for value in column]
+        elif name not in UNSEEN:
+            packed[name] = column
+    return packed
 
 
 def _lanes(timelines: Sequence[Timeline]) -> str:

@@ -15,7 +15,7 @@ from outpace.record import derive, states
 from outpace.record.fold import Row, rows
 from outpace.record.grid import amounts
 from outpace.record.timeline import Timeline
-from outpace.report.words import at_once, share_words
+from outpace.report.words import at_once, printable, share_words
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 BARS = " ▁▂▃▄▅▆▇█"
@@ -25,7 +25,7 @@ PLAIN = str.maketrans(
 ROWS = 12
 SMALL = 0.2  # of the width: a timeline that takes less is drawn enlarged beside itself
 BESIDE = "  "
-NAMES = 15  # characters for the names of rows
+NAMES = 17  # characters for the names of rows
 COLOURS = {
     states.RUNNING: "32",
     states.READY: "36",
@@ -72,16 +72,12 @@ def _panel(
     """Draw one timeline: what it is, its rows, and the strips below; a small one twice, side by side."""
     columns = max(1, round(plot * timeline.span_s / longest)) if longest > 0 else 1
     drawn = rows(timeline, ROWS)
-    several = len({row.worker for row in drawn}) > 1
-    names = [
-        f"{row.worker}: {row.name}" if several and "process" not in row.name else row.name
-        for row in drawn
-    ]
+    names = [row.name for row in drawn]
     head = f"{timeline.model}, {at_once(timeline)}: {seconds(timeline.span_s)}"
     body = _body(timeline, drawn, columns, used, colour=colour)
     room = plot - columns - len(BESIDE) - 2
     if columns < SMALL * plot and room > columns:
-        head += f" (right: {TIMES}{room / columns:.2g})"
+        head += f" (right: {TIMES}{room * longest / plot / timeline.span_s:.3g})"
         enlarged = _body(timeline, drawn, room, used, colour=colour)
         body = [small + BESIDE + large for small, large in zip(body, enlarged, strict=True)]
     tops = [*[""] * len(drawn), f" of {timeline.cores}", f" of {timeline.in_flight}"]
@@ -89,7 +85,8 @@ def _panel(
         f"{name[:NAMES]:>{NAMES}} {line}{top}"
         for name, line, top in zip([*names, "cores busy", "in flight"], body, tops, strict=True)
     ]
-    return [f"{head}  [{share_words(timeline)}]", *lines]
+    blocked = [printable(f"  ! {place}") for place in timeline.blocked]
+    return [f"{head}  [{share_words(timeline)}]", *lines, *blocked]
 
 
 def _body(

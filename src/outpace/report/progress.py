@@ -1,15 +1,241 @@
-"""Progress on one line of a terminal, redrawn at most ten times a second; silent elsewhere.
+"""How far a job is, while it runs: drawn at most ten times a second, and never the cause of load.
 
-No thread: a thread of ours beside the measured work would be part of what is measured.
+No thread: a thread of ours beside the measured work would be part of what is measured. Whoever carries
+the work out tells a `Progress` what has settled; most of the time that is one comparison of two numbers.
+On a terminal it is a few lines that are written over; in a notebook, an output that changes; anywhere
+else a plain line now and then. A stream that fails ends the drawing and not the work.
+Tested by `tests/report/test_progress.py`; measured by `bench/pictures.py`.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
-from typing import TextIO
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol, TextIO
+
+from outpace.errors import UsageTypeError
+from outpace.flow.show import per_second, seconds
 
 EVERY = 0.1  # seconds between two drawings
+PLAIN_EVERY = 10.0  # and between two lines where they stay
+RECENT = 50  # drawings that the speed is taken over: 5 s on a terminal
+MOST_WORKERS = 8  # lines of what workers are on
+
+clock = time.perf_counter
+
+On = tuple[int, int | None, float]  # a worker, the index of its item, since when (perf_counter)
+
+
+class Counts(Protocol):
+    """Be how many items have settled, and how many of them badly, as the dispatcher has it."""
+
+    settled: int
+    failed: int
+    timed_out: int
+    lost: int
+
+
+@dataclass(slots=True, frozen=True)
+class Snapshot:
+    """Be how far a job is at one moment; what a callable given as `progress=` is called with.
+
+    `failed` counts every item that gave no value. `total` and `left_s` are None when nobody knows.
+    `items_per_s` is that of the last seconds. `on` says what each worker is on: its number, the index of
+    its item, and for how many seconds.
+    """
+
+    total: int | None
+    settled: int
+    failed: int
+    in_flight: int
+    elapsed_s: float
+    items_per_s: float
+    left_s: float | None
+    on: tuple[tuple[int, int, float], ...] = ()
+    finished: bool = False
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        of = (
+            f"/{self.total:,} ({self.settled / max(1, self.total):.0%})"
+            if self.total is not None
+            else ""
+        )
+        parts = [
+            f"{self.settled:,}{of}",
+            f"{per_second(self.items_per_s) or 0} items/s",
+            f"{self.failed:,} failed" if self.failed else "",
+            f"took {seconds(self.elapsed_s)}" if self.finished else f"{self.in_flight:,} in flight",
+            f"{seconds(self.left_s)} left" if self.left_s is not None and not self.finished else "",
+        ]
+        return "  ".join(filter(None, parts))
+
+
+class Progress:
+    """Be told how far a job is, and show it to somebody who looks no more often than it makes sense."""
+
+    def __init__(
+        self,
+        show: Callable[[Snapshot], object],
+        every: float = EVERY,
+        *,
+        on: Callable[[], Iterable[On]] = tuple,
+    ) -> None:
+        """Show snapshots by a function; `on` says what each worker is on, when it is asked."""
+        self.on = on
+        self._show, self._every = show, every
+        self._total: int | None = None
+        self._began = self._next = 0.0
+        self._seen: deque[tuple[float, int]] = deque(maxlen=RECENT)
+
+    def started(self, total: int | None, now: float | None = None) -> None:
+        """Begin to count, when the workers are ready; `total` is None when nobody knows it."""
+        now = clock() if now is None else now
+        self._total, self._began, self._next = total, now, now + self._every
+        self._seen.clear()
+        self._seen.append((now, 0))
+
+    def settled(self, counts: Counts, in_flight: int, now: float) -> None:
+        """Show how far it is, if it is time to. Made to be called for every report."""
+        if now >= self._next:
+            self._next = now + self._every
+            self._show(self._snapshot(counts, in_flight, now))
+
+    def patience(self, now: float) -> float:
+        """Return the seconds after which `settled` wants to be called even if nothing has settled."""
+        return max(0.001, self._next - now)
+
+    def finished(self, counts: Counts, now: float | None = None) -> None:
+        """Show the end."""
+        now = clock() if now is None else now
+        elapsed = max(now - self._began, 1e-9)
+        bad = _bad(counts)
+        speed = counts.settled / elapsed
+        last = Snapshot(self._total, counts.settled, bad, 0, elapsed, speed, 0.0, finished=True)
+        self._show(last)
+
+    def _snapshot(self, counts: Counts, in_flight: int, now: float) -> Snapshot:
+        """Make a snapshot; the speed is that since the oldest of the last drawings."""
+        since, before = self._seen[0] if self._seen else (self._began, 0)
+        self._seen.append((now, counts.settled))
+        speed = (counts.settled - before) / max(now - since, 1e-9)
+        left = None
+        if self._total is not None and speed > 0:
+            left = max(0, self._total - counts.settled) / speed
+        return Snapshot(
+            total=self._total,
+            settled=counts.settled,
+            failed=_bad(counts),
+            in_flight=in_flight,
+            elapsed_s=now - self._began,
+            items_per_s=speed,
+            left_s=left,
+            on=tuple((w, index, now - at) for w, index, at in self.on() if index is not None),
+        )
+
+
+def _bad(counts: Counts) -> int:
+    """Count the items that gave no value."""
+    return counts.failed + counts.timed_out + counts.lost
+
+
+def make_progress(wanted: Any, stream: TextIO | None = None) -> Progress | None:
+    """Return what `progress=` asked for: None or False nothing, True a display, a callable is called.
+
+    A callable gets a `Snapshot`, ten times a second at most and once at the end, in the thread that
+    iterates; what it raises is raised there. Raises `UsageTypeError` for anything else.
+    """
+    if wanted is None or wanted is False:
+        return None
+    if wanted is True:
+        stream = stream or sys.stderr
+        if (notebook := _notebook()) is not None:
+            return Progress(notebook)
+        if stream.isatty():
+            return Progress(Screen(stream))
+        return Progress(Lines(stream), PLAIN_EVERY)
+    if callable(wanted):
+        return Progress(wanted)
+    raise UsageTypeError(f"progress is True, None or a function to call, not {wanted!r:.60}")
+
+
+class Screen:
+    """Draw on a terminal: a line, and one for each worker, written over each time."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Draw nothing yet."""
+        self._stream: TextIO | None = stream
+        self._lines = 0
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Draw in place of what was drawn before; the end stays."""
+        if self._stream is None:
+            return
+        width, _ = shutil.get_terminal_size()
+        lines = [str(snapshot), *_on(snapshot)]
+        text = "\n".join(line[: width - 1] for line in lines)
+        up = f"\x1b[{self._lines - 1}A" if self._lines > 1 else ""
+        end = "\n" if snapshot.finished else ""
+        self._lines = len(lines)
+        if not _written(self._stream, f"\r{up}\x1b[J{text}{end}"):
+            self._stream = None
+
+
+class Lines:
+    """Write a line now and then, where lines stay: to a file, a pipe, a log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write nothing yet."""
+        self._stream: TextIO | None = stream
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Write a line."""
+        if self._stream is not None and not _written(self._stream, f"outpace: {snapshot}\n"):
+            self._stream = None
+
+
+def _on(snapshot: Snapshot) -> list[str]:
+    """Say what workers are on, those first that have been on it longest."""
+    longest = sorted(snapshot.on, key=lambda on: -on[2])
+    lines = [
+        f"  worker {n}: item {index:,} for {seconds(s)}" for n, index, s in longest[:MOST_WORKERS]
+    ]
+    more = len(longest) - MOST_WORKERS
+    return [*lines, f"  and {more} more"] if more > 0 else lines
+
+
+def _written(stream: TextIO, text: str) -> bool:
+    """Write and say whether that went well: a closed pipe is no reason to stop working."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _notebook() -> Callable[[Snapshot], None] | None:
+    """Return what draws in a notebook, if this is one: an output that is updated in place."""
+    python = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if not hasattr(python, "kernel"):
+        return None
+    from IPython.display import display  # noqa: PLC0415 - it is loaded, since this is a notebook
+
+    handle: Any = None
+
+    def show(snapshot: Snapshot) -> None:
+        nonlocal handle
+        content = {"text/plain": "\n".join([str(snapshot), *_on(snapshot)])}
+        if handle is None:
+            handle = display(content, raw=True, display_id=True)
+        else:
+            handle.update(content, raw=True)
+
+    return show
 
 
 class Line:

@@ -130,8 +130,13 @@ def data(what: What) -> str:
     """Write for programs."""
     content = what.as_json() if isinstance(what, Race) else as_json(what)
     if isinstance(what, Timeline):
-        return json.dumps(content, separators=(",", ":")) + "\n"
+        return dumps(content)
     return compact(content) + "\n"
+
+
+def dumps(content: Any) -> str:
+    """Write JSON without a space to spare."""
+    return json.dumps(content, separators=(",", ":")) + "\n"
 
 
 def compact(content: dict[str, Any]) -> str:
@@ -158,5 +163,5 @@ WRITERS: dict[str, Callable[[Any], str | bytes]] = {
     ".png": lambda what: png(timelines(what), title=title(what)),
     ".md": lambda what: f"```\n{text(what)}\n```\n",
     ".txt": lambda what: text(what) + "\n",
-    ".trace.json": lambda what: json.dumps(trace(timelines(what)), separators=(",", ":")) + "\n",
+    ".trace.json": lambda what: dumps(trace(timelines(what))),
 }

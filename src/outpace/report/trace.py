@@ -1,9 +1,9 @@
 """Timelines as Chrome trace events, the JSON that Perfetto opens by drag and drop.
 
-A process of the trace is a worker of a model. A lane is a track of complete events (`X`): its items, and
-inside them what they were doing, where that is known by the moment. Where only amounts are known, an
-item carries its CPU share as an argument, and no order is made up. Cores busy and items in flight are
-counters. Times are microseconds from the beginning of each run.
+A process of the trace is a worker of a model. A lane has two tracks of complete events (`X`): its items,
+and below them what it was doing. Where only amounts are known, the event is what it was mostly doing and
+says its share. Cores busy and items in flight are counters. Times are counted from the beginning of each
+run, in whole nanoseconds: what overlaps by less than one is dropped by viewers.
 (Trace Event Format, "Complete Events", "Metadata Events", "Counter Events".)
 """
 
@@ -37,9 +37,20 @@ def trace(timelines: Sequence[Timeline]) -> dict[str, Any]:
 def _events(timeline: Timeline, first: int) -> Iterator[dict[str, Any]]:
     """Yield the events of one timeline; its workers are processes from `first` on."""
     yield from _names(timeline, first)
-    ranked = sorted([*_items(timeline, first), *_states(timeline, first)], key=_outer_first)
-    yield from ranked
+    yield from _apart(_items(timeline, first))
+    yield from _apart(_states(timeline, first))
     yield from _counters(timeline, first)
+
+
+def _apart(events: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Order the events of each track, and let none begin before the last has ended."""
+    ended: dict[tuple[int, int], int] = {}
+    for event in sorted(events, key=lambda event: (event["pid"], event["tid"], event["ts"])):
+        track = event["pid"], event["tid"]
+        began = max(event["ts"], ended.get(track, event["ts"]))
+        until = max(began, event["ts"] + event["dur"])
+        ended[track] = until
+        yield {**event, "ts": began / 1e3, "dur": (until - began) / 1e3}
 
 
 def _names(timeline: Timeline, first: int) -> Iterator[dict[str, Any]]:
@@ -50,9 +61,15 @@ def _names(timeline: Timeline, first: int) -> Iterator[dict[str, Any]]:
         pid = first + worker
         yield _meta("process_name", pid, 0, name=name)
         yield _meta("process_sort_index", pid, 0, sort_index=pid)
-    for tid, lane in enumerate(timeline.lanes, 1):
-        yield _meta("thread_name", first + lane.worker, tid, name=lane.name)
-        yield _meta("thread_sort_index", first + lane.worker, tid, sort_index=tid)
+    for number, lane in enumerate(timeline.lanes):
+        for tid, name in ((_track(number), lane.name), (_track(number) + 1, f"{lane.name}: state")):
+            yield _meta("thread_name", first + lane.worker, tid, name=name)
+            yield _meta("thread_sort_index", first + lane.worker, tid, sort_index=tid)
+
+
+def _track(lane: int) -> int:
+    """Return the number of the track of a lane's items; the next is that of its states."""
+    return 2 * lane + 1
 
 
 def _meta(what: str, pid: int, tid: int, **args: Any) -> dict[str, Any]:
@@ -70,9 +87,8 @@ def _items(timeline: Timeline, first: int) -> Iterator[dict[str, Any]]:
             "cat": "item",
             "name": items.label[n] or f"item {items.index[n]}",
             "pid": first + timeline.lanes[lane].worker,
-            "tid": lane + 1,
-            "ts": _micro(started - timeline.began),
-            "dur": _micro(ended - started),
+            "tid": _track(lane),
+            **_when(timeline, started, ended),
             "args": {
                 "index": items.index[n],
                 "items": items.count[n],
@@ -86,20 +102,21 @@ def _items(timeline: Timeline, first: int) -> Iterator[dict[str, Any]]:
 
 
 def _states(timeline: Timeline, first: int) -> Iterator[dict[str, Any]]:
-    """Yield an event for every interval that was all of one state."""
+    """Yield an event for every interval that was all, or mostly, of one state."""
     source = timeline.intervals
     for n, lane in enumerate(source.lane):
-        state = source.state[n]
-        if source.share[n] < 1.0 or state == states.IDLE:
+        state, share = source.state[n], source.share[n]
+        if share <= 0.5 or state == states.IDLE:
             continue
-        event = {
+        words = states.STATES[state].words
+        event: dict[str, Any] = {
             "ph": "X",
             "cat": "sampled" if source.sampled[n] else "exact",
-            "name": states.STATES[state].words,
+            "name": words if share >= 1.0 else f"mostly {words}",
             "pid": first + timeline.lanes[lane].worker,
-            "tid": lane + 1,
-            "ts": _micro(source.began[n] - timeline.began),
-            "dur": _micro(source.ended[n] - source.began[n]),
+            "tid": _track(lane) + 1,
+            **_when(timeline, source.began[n], source.ended[n]),
+            "args": {"share": round(share, 4)},
         }
         if state in COLOURS:
             event["cname"] = COLOURS[state]
@@ -116,16 +133,12 @@ def _counters(timeline: Timeline, first: int) -> Iterator[dict[str, Any]]:
         for n, value in enumerate([*line, 0.0]):
             shown = round(value, 3)
             if shown != before:
-                at = _micro(timeline.span_s * n / COUNTS)
+                at = round(timeline.span_s * n / COUNTS * 1e6, 3)
                 yield {"ph": "C", "name": name, "pid": first, "ts": at, "args": {name: shown}}
             before = shown
 
 
-def _micro(value: float) -> float:
-    """Write seconds in microseconds."""
-    return round(value * 1e6, 3)
-
-
-def _outer_first(event: dict[str, Any]) -> tuple[int, int, float, float]:
-    """Order events as viewers nest them: by beginning, and the longer one first."""
-    return event["pid"], event["tid"], event["ts"], -event["dur"]
+def _when(timeline: Timeline, began: float, ended: float) -> dict[str, int]:
+    """Return when and for how long, in nanoseconds from the beginning; nothing was before that."""
+    since = max(0, round((began - timeline.began) * 1e9))
+    return {"ts": since, "dur": max(0, round((ended - timeline.began) * 1e9) - since)}

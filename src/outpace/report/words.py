@@ -52,6 +52,11 @@ def tooltip(name: str, sums: list[float]) -> str:
     return f"{name}: {', '.join(found)}"
 
 
+def printable(words: str) -> str:
+    """Return words without what could steer a terminal: an item's name may hold anything."""
+    return "".join(c if c.isprintable() else "?" for c in words)
+
+
 def _short(state: int) -> str:
     """Name a state in a list of shares."""
     return "waiting" if state == states.WAITING else states.STATES[state].words

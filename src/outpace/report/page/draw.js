@@ -103,7 +103,7 @@ function lanesPlot(t, home) {
   const centres = t.rows.map((_, n) => n * (ROW + GAP) + ROW / 2);
   const u = new uPlot({
     width: home.clientWidth, height, padding: [0, RIGHT, 0, 0], legend: { show: false },
-    scales: { x: { time: false, range: () => range }, y: { range: [0, height], dir: -1 } },
+    scales: { x: { time: false, range: () => rangeOf(t) }, y: { range: [0, height], dir: -1 } },
     cursor: { drag: { x: false, y: false }, points: { show: false }, y: false, sync: { key: "race" } },
     axes: [
       { show: false },
@@ -117,7 +117,7 @@ function lanesPlot(t, home) {
     hooks: { draw: [(plot) => drawLanes(plot, t)] },
   }, [full, [0, height]], home);
   hover(u, t);
-  moves(u);
+  moves(u, t);
   return u;
 }
 
@@ -130,7 +130,7 @@ function stripsPlot(t, home) {
   const u = new uPlot({
     width: home.clientWidth, height: 62, padding: [6, 0, 0, 0], legend: { show: false },
     scales: {
-      x: { time: false, range: () => range },
+      x: { time: false, range: () => rangeOf(t) },
       y: { range: [0, Math.max(1, t.cores) * 1.05] },
       flight: { range: [0, Math.max(1, t.in_flight) * 1.05] },
     },
@@ -153,25 +153,27 @@ function stripsPlot(t, home) {
         points: { show: false } },
     ],
   }, stripData(t, home.clientWidth), home);
-  moves(u);
+  moves(u, t);
   return u;
 }
 
 function stripData(t, width) {
   const columns = Math.max(50, Math.round((width - GUTTER - RIGHT) / 2));
-  const { busy, flight } = strips(t, columns, range[0], range[1]);
-  const step = (range[1] - range[0]) / columns;
-  const times = Array.from({ length: columns + 1 }, (_, n) => range[0] + n * step);
+  const [began, ended] = rangeOf(t);
+  const { busy, flight } = strips(t, columns, began, ended);
+  const step = (ended - began) / columns;
+  const times = Array.from({ length: columns + 1 }, (_, n) => began + n * step);
   const past = times.findIndex((time) => time >= t.span_s); // after its end there is nothing to draw
   const closed = (line) => times.map((_, n) => (past >= 0 && n > past ? null : line[Math.min(n, columns - 1)]));
   return [times, closed(busy), closed(flight)];
 }
 
-// 1, 2 and 5 times the powers of ten between two times; without 2 and 5 where they would crowd.
+// Round times between two: powers of ten, and as many between them as do not crowd.
 function roundTimes(least, most) {
-  const found = [], crowded = Math.log10(most / least) > 1.6;
+  const found = [], decades = Math.log10(most / least);
+  const factors = decades > 1.6 ? [1] : decades > 0.7 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 7];
   for (let power = Math.floor(Math.log10(least)); power <= Math.log10(most); power++) {
-    for (const factor of crowded ? [1] : [1, 2, 5]) {
+    for (const factor of factors) {
       const time = factor * 10 ** power;
       if (time >= least && time <= most) found.push(time);
     }
@@ -184,7 +186,7 @@ function distribution(t, home, least, most) {
   const axis = { font: "10px system-ui, sans-serif", stroke: () => colours.muted, gap: 3,
     grid: { stroke: () => colours.line, width: 0.5 }, ticks: { show: false } };
   return new uPlot({
-    width: home.clientWidth, height: 130, legend: { show: false }, padding: [8, 12, 0, 0],
+    width: home.clientWidth, height: 130, legend: { show: false }, padding: [8, 26, 0, 0],
     cursor: { show: false },
     scales: { x: { time: false, distr: 3, range: () => [least, most] }, y: { range: [0, Math.max(...d.counts) * 1.08] } },
     axes: [

@@ -3,9 +3,20 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const { states, timelines } = data;
+for (const { items, intervals } of timelines) {
+  for (const columns of [items, intervals]) { // a column that is all alike stands there once
+    const { rows } = columns;
+    for (const [name, column] of Object.entries(columns)) {
+      if (!Array.isArray(column)) columns[name] = new Array(rows).fill(column);
+    }
+  }
+}
 const IDLE = states.length - 1;
 const full = [0, Math.max(1e-9, ...timelines.map((t) => t.span_s))];
-let range = full.slice();
+let range = full.slice(); // what is seen, on the common axis
+let own = false; // whether each timeline has an axis of its own instead, all zoomed alike
+const stretch = (t) => (own ? t.span_s / full[1] || 1 : 1);
+const rangeOf = (t) => [range[0] * stretch(t), range[1] * stretch(t)];
 
 // Rows of the intervals or items of each lane, in order of their beginning, with the latest end so
 // far: the first that can reach into a window is found by halving.

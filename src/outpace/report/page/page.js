@@ -94,12 +94,14 @@ function show(began, ended) {
 function redraw() {
   for (const { lanes, strip, t, near } of plots) {
     if (!near()) continue;
-    lanes.setScale("x", { min: range[0], max: range[1] });
+    const [min, max] = rangeOf(t);
+    lanes.setScale("x", { min, max });
     strip.setData(stripData(t, strip.width), false);
-    strip.setScale("x", { min: range[0], max: range[1] });
+    strip.setScale("x", { min, max });
   }
   const zoom = full[1] / (range[1] - range[0]);
-  document.getElementById("seen").textContent = zoom > 1.0001
+  document.getElementById("do-own").setAttribute("aria-pressed", own);
+  document.getElementById("seen").textContent = own ? `each on its own axis, ×${+zoom.toPrecision(3)}` : zoom > 1.0001
     ? `${seconds(range[0])} to ${seconds(range[1])}, ×${+zoom.toPrecision(3)}` : `all ${seconds(full[1])}`;
 }
 
@@ -107,7 +109,7 @@ function zoomAbout(time, factor) {
   show(time - (time - range[0]) * factor, time + (range[1] - time) * factor);
 }
 
-function moves(u) {
+function moves(u, t) {
   const { over } = u;
   over.addEventListener("wheel", (event) => {
     const sideways = Math.abs(event.deltaX) > Math.abs(event.deltaY), width = range[1] - range[0];
@@ -116,7 +118,7 @@ function moves(u) {
     event.preventDefault();
     if (sideways) { show(range[0] + (event.deltaX / over.clientWidth) * width, range[1] + (event.deltaX / over.clientWidth) * width); return; }
     const left = over.getBoundingClientRect().left;
-    zoomAbout(u.posToVal(event.clientX - left, "x"), Math.exp(Math.max(-240, Math.min(240, event.deltaY)) / 400));
+    zoomAbout(u.posToVal(event.clientX - left, "x") / stretch(t), Math.exp(Math.max(-240, Math.min(240, event.deltaY)) / 400));
   }, { passive: false });
   over.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
@@ -136,6 +138,7 @@ const commands = {
   in: () => zoomAbout((range[0] + range[1]) / 2, 0.5),
   out: () => zoomAbout((range[0] + range[1]) / 2, 2),
   all: () => show(...full),
+  own: () => { own = !own; show(...full); },
   left: () => show(range[0] - (range[1] - range[0]) / 5, range[1] - (range[1] - range[0]) / 5),
   right: () => show(range[0] + (range[1] - range[0]) / 5, range[1] + (range[1] - range[0]) / 5),
 };
@@ -159,7 +162,7 @@ function build() {
       visible = seen.isIntersecting;
       if (came) redraw();
     }, { rootMargin: "200px" }).observe(home);
-    document.getElementById(`fit-${n}`).addEventListener("click", () => show(0, t.span_s));
+    document.getElementById(`fit-${n}`).addEventListener("click", () => { own = false; show(0, t.span_s); });
     const place = document.getElementById(`spread-${n}`);
     if (t.durations) histograms.push([distribution(t, place, least, most), place]);
   });

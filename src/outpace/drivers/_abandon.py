@@ -1,0 +1,189 @@
+"""An event loop in a thread of its own, so that it can be given up when an item blocks it for too long.
+
+Nothing can interrupt an item that never gives up the loop. Where items have a timeout, the loop lives
+here: the item that has it beyond its time is timed out, its thread is left to itself, and all other
+items of that loop go on, from the beginning, on a fresh loop in another thread. For `map` and `run`;
+with `amap` the loop is the caller's own. Tested by `tests/drivers/test_abandon.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from outpace.drivers._late import ABANDONED, GRACE, timed_out
+from outpace.flow.data import Report, Returned
+from outpace.flow.ending import HURRY
+from outpace.flow.outstanding import Outstanding
+
+if TYPE_CHECKING:
+    from outpace.drivers.asyncio import AsyncioWorkers
+    from outpace.flow.data import Chunk
+    from outpace.flow.protocol import Usage
+
+clock = time.perf_counter
+
+
+class Abandonable:
+    """Be the workers of a loop, and of another when that one is given up."""
+
+    def __init__(self, open_workers: Callable[[], AsyncioWorkers], timeout: float) -> None:
+        """Open the first loop in its thread."""
+        self._open_workers = open_workers
+        self._timeout = timeout
+        self._out = Outstanding()
+        self._closed = self._hurry = False
+        self._thread = _LoopThread(open_workers)
+
+    @property
+    def slots(self) -> int:
+        """Say how many items can run at once."""
+        return self._thread.inner.slots
+
+    @property
+    def usage(self) -> Usage:
+        """Say what workers outside this process used: nothing."""
+        return self._thread.inner.usage
+
+    def start(self, chunk: Chunk) -> None:
+        """Put items in line; the loop stands still now, for it runs only inside `reports`."""
+        self._out.add(chunk)
+        self._thread.inner.start(chunk)
+
+    def reports(self, timeout: float | None) -> Sequence[Report | Returned]:
+        """Run the loop until something ended; give it up when an item has had it for too long."""
+        until = None if timeout is None else clock() + timeout
+        self._thread.ask(lambda inner: inner.reports(timeout))
+        while True:
+            try:
+                reports: Sequence[Report] = self._thread.answer(self._patience(until))
+            except queue.Empty:
+                if (index := self._late()) is not None:
+                    return self._abandon(index)
+                continue
+            for report in reports:
+                self._out.match(report.indexes)
+            return reports
+
+    def wake(self) -> None:
+        """Make `reports` return early."""
+        self._thread.inner.wake()
+
+    def running(self) -> Iterator[tuple[int, int, float]]:
+        """Yield, for every item that runs or waits now, its worker, its index, and since when."""
+        return self._thread.inner.running()
+
+    def interrupt(self) -> None:
+        """Have `close` wait for nobody for long."""
+        self._hurry = True
+        self._thread.inner.interrupt()
+
+    def close(self) -> None:
+        """Close the loop and its thread; wait for an item that blocks it, unless in a hurry."""
+        if self._closed:
+            return
+        self._closed = True
+        inner = self._thread.inner
+        inner.wake()
+        self._thread.ask(lambda workers: workers.close())
+        with contextlib.suppress(queue.Empty):
+            self._thread.end(HURRY if self._hurry else None)
+
+    def _has_loop(self) -> tuple[int, float] | None:
+        """Return the item that has the loop now, and when it started; None without one."""
+        return self._thread.inner.has_loop()
+
+    def _patience(self, until: float | None) -> float:
+        """Return how long to wait before looking who has the loop."""
+        now, found = clock(), self._has_loop()
+        begun = now if found is None else found[1]
+        look = max(0.001, begun + self._timeout + GRACE - now)
+        return look if until is None else min(look, max(0.001, until - now + GRACE))
+
+    def _late(self) -> int | None:
+        """Return the item that has had the loop for too long, None without one."""
+        found = self._has_loop()
+        if found is None or found[1] + self._timeout + GRACE > clock():
+            return None
+        return found[0]
+
+    def _abandon(self, index: int) -> list[Report | Returned]:
+        """Give up the loop and account for all that it had; go on with another."""
+        now, (_, since) = clock(), self._has_loop() or (index, clock())
+        accounts: list[Report | Returned] = [*self._thread.give_up()]
+        for report in accounts:
+            self._out.match(report.indexes)
+        failure = timed_out(self._timeout, ABANDONED)
+        stuck = Report([index], [None], _one(since), _one(now), {0: failure})
+        stuck.trace = self._thread.inner.unreported()
+        self._out.match(stuck.indexes)
+        accounts.append(stuck)
+        accounts += [Returned(chunk.indexes) for chunk in self._out.drain()]
+        self._thread = _LoopThread(self._open_workers)
+        return accounts
+
+
+class _LoopThread:
+    """Be a daemon thread that does, in turn, what it is asked to with the workers on its loop."""
+
+    def __init__(self, open_workers: Callable[[], AsyncioWorkers]) -> None:
+        """Start it, and open the workers there; raise what keeps them from it."""
+        self._asked: queue.SimpleQueue[Callable[[Any], Any] | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        self._given_up = False
+        self._thread = threading.Thread(target=self._work, name="outpace-loop", daemon=True)
+        self._thread.start()
+        self.ask(lambda _: open_workers())
+        try:
+            self.inner: AsyncioWorkers = self.answer(None)
+        except BaseException:
+            self._asked.put(None)
+            raise
+
+    def ask(self, what: Callable[[Any], Any]) -> None:
+        """Have something done."""
+        self._asked.put(what)
+
+    def answer(self, timeout: float | None) -> Any:
+        """Wait for what came of it; raise what it raised, or `queue.Empty` when time is up."""
+        value, error = self._answers.get(timeout=timeout)
+        if error is not None:
+            raise error
+        return value
+
+    def end(self, timeout: float | None) -> None:
+        """Wait for the answers to all that was asked, and for the end of the thread."""
+        self._asked.put(None)
+        self._thread.join(timeout)
+        while not self._answers.empty():
+            self.answer(0)
+
+    def give_up(self) -> list[Report]:
+        """Leave it to itself; return what had ended there and was not said."""
+        self._given_up = True
+        self._asked.put(lambda workers: workers.close())
+        self._asked.put(None)
+        return self.inner.give_up()
+
+    def _work(self) -> None:
+        """Do what is asked, until told to end."""
+        inner = None
+        while (what := self._asked.get()) is not None:
+            try:
+                value = what(inner)
+                inner = value if inner is None else inner
+                self._answers.put((value, None))
+            except BaseException as error:  # noqa: BLE001 - it is raised where it was asked
+                self._answers.put((None, error))
+            del what
+
+
+def _one(time: float) -> Any:
+    """Make a column of one time."""
+    from array import array  # noqa: PLC0415 - for an item that was given up
+
+    return array("d", (time,))
