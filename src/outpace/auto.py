@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from outpace.errors import TransferError
 from outpace.flow.data import Chunk, Report, Returned
@@ -135,6 +136,17 @@ class AutoWorkers:
     def wake(self) -> None:
         """Make `reports` return early."""
         self._workers.wake()
+
+    def running(self) -> Iterator[tuple[int, int, float]]:
+        """Yield, for every item that runs now, its worker, its index, and since when."""
+        running: Callable[[], Iterator[Any]] | None = getattr(self._workers, "running", None)
+        return iter(()) if running is None else running()
+
+    def interrupt(self) -> None:
+        """Have `close` wait for nobody for long."""
+        interrupt: Callable[[], object] | None = getattr(self._workers, "interrupt", None)
+        if interrupt is not None:
+            interrupt()
 
     def close(self) -> None:
         """Close whichever workers there are; say so if there never was anything to choose."""

@@ -7,8 +7,9 @@ in turn, so the workers inside still see a single user.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.protocol import Usage, Workers
@@ -95,6 +96,11 @@ class Elsewhere:
     def wake(self) -> None:
         """Make `reports` return early."""
         self.inner.wake()
+
+    def running(self) -> Iterator[tuple[int, int, float]]:
+        """Yield, for every item that runs now, its worker, its index, and since when."""
+        running: Callable[[], Iterator[Any]] | None = getattr(self.inner, "running", None)
+        return iter(()) if running is None else running()
 
     def interrupt(self) -> None:
         """End what the thread waits for, for good: the workers are about to be closed."""

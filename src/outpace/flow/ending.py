@@ -11,10 +11,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import TracebackType
 from typing import Any
 
 from outpace.flow.dispatch import Dispatcher
 
+OURS = __file__.rpartition("flow")[0]  # where our files are
 HURRY = 0.25  # seconds that what is running has to unwind once somebody wants it to end at once
 
 
@@ -57,24 +59,33 @@ def _terminate(number: int, _frame: object) -> None:
     raise Terminated(128 + number)
 
 
-def tell(dispatcher: Dispatcher, error: BaseException) -> None:
+def tell(dispatcher: Dispatcher, running: int, error: BaseException) -> None:
     """Say in one line on stderr what became of a run that was interrupted."""
     what = "terminated" if isinstance(error, Terminated) else "interrupted"
     with suppress(Exception):  # there may be no stderr, and this is no time to complain of it
-        sys.stderr.write(f"outpace: {what}: {fates(dispatcher)}\n")
+        sys.stderr.write(f"outpace: {what}: {fates(dispatcher, running)}\n")
         sys.stderr.flush()
 
 
-def fates(dispatcher: Dispatcher) -> str:
-    """Say how many items are done, failed, cut short and not started."""
-    counts = dispatcher.counts
-    done, bad = counts.settled - counts.bad, counts.bad
-    begun = dispatcher.begun - counts.settled
-    parts = [f"{done} done", f"{bad} failed"]
-    if begun:
-        parts.append(f"{begun} cut short")
-    if dispatcher.total is not None:
-        parts.append(f"{max(0, dispatcher.total - dispatcher.begun)} not started")
-    else:
-        parts.append("the rest not started")
-    return ", ".join(parts)
+def fates(dispatcher: Dispatcher, running: int) -> str:
+    """Say how many items are done, failed, cut short (the `running` ones) and not started."""
+    counts, total = dispatcher.counts, dispatcher.total
+    parts = [f"{counts.settled - counts.bad} done", f"{counts.bad} failed"]
+    parts += [f"{running} cut short"] if running else []
+    left = None if total is None else max(0, total - counts.settled - running)
+    return ", ".join([*parts, "the rest not started" if left is None else f"{left} not started"])
+
+
+def without_ours(error: BaseException) -> BaseException:
+    """Return an interruption with the user's own frames in its traceback: ours tell them nothing."""
+    theirs = []
+    trace = error.__traceback__
+    while trace is not None:
+        if not trace.tb_frame.f_code.co_filename.startswith(OURS):
+            theirs.append(trace)
+        trace = trace.tb_next
+    made = None
+    for one in reversed(theirs):
+        made = TracebackType(made, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    error.__context__ = None
+    return error.with_traceback(made)

@@ -23,7 +23,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from outpace.errors import UsageError
 from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import AIM, Dispatcher, Pull, Settle, Start
-from outpace.flow.ending import Terminated, tell, terminable
+from outpace.flow.ending import Terminated, tell, terminable, without_ours
 from outpace.flow.job import Job
 from outpace.flow.limit import Fixed
 from outpace.flow.order import AsTheyCome, InOrder, Release
@@ -97,6 +97,7 @@ class Flow:
         self.stopping = False
         self.woken: Callable[[], object] = lambda: None  # who else waits, beside the workers
         self.abandoned = False
+        self.cut_short = 0  # items that ran when somebody interrupted
         self.source_error: BaseException | None = None
         self.reading_s = 0.0  # spent on reading since results were last looked for
         self._news = threading.Event()  # somebody has said `wake` while nothing was in flight
@@ -191,6 +192,8 @@ class Flow:
 
     def hurry(self) -> None:
         """Have the workers closed without waiting for what they are on. Call it before the closing."""
+        running: Callable[[], Iterator[Any]] | None = getattr(self.workers, "running", None)
+        self.cut_short = sum(1 for _ in running()) if running is not None else 0
         interrupt: Callable[[], object] | None = getattr(self.workers, "interrupt", None)
         if interrupt is not None:
             interrupt()
@@ -261,12 +264,22 @@ class Run(Generic[T]):
         except GeneratorExit:
             self._left = True
             raise
+        except (KeyboardInterrupt, Terminated) as error:
+            raise self._told(error) from None
         finally:
             self.close()
 
     def __next__(self) -> T:
         """Return the next value."""
-        return next(self._values)
+        try:
+            return next(self._values)
+        except (KeyboardInterrupt, Terminated) as error:
+            raise self._told(error) from None
+
+    def _told(self, error: BaseException) -> BaseException:
+        """Say what became of a run that was interrupted, in one line."""
+        tell(self._flow.dispatcher, self._flow.cut_short, error)
+        return without_ours(error)
 
     def __enter__(self) -> Run[T]:
         """Return itself."""
@@ -361,9 +374,6 @@ def _values(
     try:
         for release in settled:
             yield from view(*release)
-    except (KeyboardInterrupt, Terminated) as error:
-        tell(flow.dispatcher, error)
-        raise
     finally:
         settled.close()
 
