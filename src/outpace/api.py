@@ -12,11 +12,14 @@ from outpace.flow.protocol import Care
 from outpace.flow.retry import Retry
 from outpace.flow.run import Flow, Run
 from outpace.flow.show import as_outcomes, as_values
+from outpace.flow.trace import Record
 from outpace.registry import ANY, opening
 
 if TYPE_CHECKING:  # asyncio and the race are imported when they are used: they cost a plain map
     from outpace.flow.arun import AsyncRun
     from outpace.racing.result import Race
+    from outpace.record.recorder import Recorder
+    from outpace.record.timeline import Writer
 
 
 def map(  # noqa: A001 - the public name; one argument per thing a user can ask for
@@ -35,6 +38,7 @@ def map(  # noqa: A001 - the public name; one argument per thing a user can ask 
     max_items: int | None = None,
     max_memory: float | None = None,
     max_crashes: int | None = None,
+    record: Record = "default",
 ) -> Run[Any]:
     """Call `fn(item)` for every item, under any concurrency model; iterate over the values.
 
@@ -65,6 +69,11 @@ def map(  # noqa: A001 - the public name; one argument per thing a user can ask 
     `on_error`: "raise" raises the first error, in the order of the values, with the item and the
     worker's traceback noted on it; "skip" leaves failed items out; "return" yields the exception.
 
+    `record`: what is recorded of what ran when, for `timeline`. "default" is the times of items and
+    their CPU seconds, and names lines that block an event loop, for next to nothing; "full" has also
+    what each thread did or waited for, by a process that looks on (Linux), and every step of a
+    coroutine; "off" is nothing.
+
     Raises `UsageError` or `UsageTypeError` at once for arguments that cannot work.
     """
     job = make_job(
@@ -75,6 +84,7 @@ def map(  # noqa: A001 - the public name; one argument per thing a user can ask 
         chunk=chunk,
         timeout=timeout,
         retries=retries,
+        record=record,
         on_error=on_error,
     )
     care = make_care(max_items, max_memory, max_crashes)
@@ -96,6 +106,7 @@ def run(
     max_items: int | None = None,
     max_memory: float | None = None,
     max_crashes: int | None = None,
+    record: Record = "default",
 ) -> Run[Outcome]:
     """Call `fn(item)` for every item; iterate over `Outcome`s, never raising for an item.
 
@@ -110,6 +121,7 @@ def run(
         chunk=chunk,
         timeout=timeout,
         retries=retries,
+        record=record,
         on_error="return",
     )
     care = make_care(max_items, max_memory, max_crashes)
@@ -132,6 +144,7 @@ def amap(
     max_items: int | None = None,
     max_memory: float | None = None,
     max_crashes: int | None = None,
+    record: Record = "default",
 ) -> AsyncRun[Any]:
     """Do what `map` does from inside a running event loop, to be used with `async for`.
 
@@ -148,6 +161,7 @@ def amap(
         chunk=chunk,
         timeout=timeout,
         retries=retries,
+        record=record,
         on_error=on_error,
         allow_async_items=True,
     )
@@ -170,6 +184,7 @@ def arun(
     max_items: int | None = None,
     max_memory: float | None = None,
     max_crashes: int | None = None,
+    record: Record = "default",
 ) -> AsyncRun[Outcome]:
     """Do what `run` does from inside a running event loop, to be used with `async for`."""
     from outpace.flow.arun import AsyncRun  # noqa: PLC0415
@@ -182,6 +197,7 @@ def arun(
         chunk=chunk,
         timeout=timeout,
         retries=retries,
+        record=record,
         on_error="return",
         allow_async_items=True,
     )
@@ -199,11 +215,27 @@ def _flow(
             check_positive("in_flight", in_flight)
             from outpace.auto import Auto  # noqa: PLC0415 - 5 of the 40 ms of `import outpace`
 
-            return Flow(job, Auto(job.total, workers, in_flight, care))
+            return Flow(job, Auto(job.total, workers, in_flight, care), _recorder(job))
         chosen = opening("asyncio", workers, in_flight)
         chosen.reasons.append("asyncio: the function is a coroutine function")
-        return Flow(job, chosen)
-    return Flow(job, opening(model, workers, in_flight, care))
+        return Flow(job, chosen, _recorder(job))
+    return Flow(job, opening(model, workers, in_flight, care), _recorder(job))
+
+
+def _recorder(job: Job) -> Recorder | None:
+    """Return what keeps the record of a run; None where nothing is to be recorded."""
+    if job.call.record == "off":
+        return None
+    from outpace.record.recorder import Recorder  # noqa: PLC0415 - it brings subprocess
+
+    return Recorder(job.call.record, job.items, _pictures)
+
+
+def _pictures() -> Writer:
+    """Return what draws and saves."""
+    from outpace.report.save import PICTURES  # noqa: PLC0415 - for who wants to see something
+
+    return PICTURES
 
 
 def race(
@@ -217,6 +249,7 @@ def race(
     budget: float | None = None,
     setup: Any = None,
     same: Callable[[Any, Any], Any] = operator.eq,
+    record: Record = "full",
     progress: Callable[[str], None] | None = None,
     name: str | None = None,
 ) -> Race:
@@ -230,8 +263,8 @@ def race(
     by default what suits each model and the work; `in_flight` may also be a number for each model,
     as in `{"threads": 5, "asyncio": 160}`. `repeat`: how many rounds, by default up to three
     as time allows. `budget`: seconds that the race may take (300); who is not done is stopped, and
-    its time extrapolated. `setup`: as in `map`, one for all or one per function. `progress` is
-    called with a line of text.
+    its time extrapolated. `setup`: as in `map`, one for all or one per function. `record`: what is
+    recorded of what ran when, as in `map`, for all alike. `progress` is called with a line of text.
 
     Raises `UsageError` or `UsageTypeError` before any work for arguments that cannot work. A model
     that cannot run here is a row of the table that says why. Of a `KeyboardInterrupt`, `race` is the
@@ -252,6 +285,7 @@ def race(
         budget=budget,
         setup=setup,
         same=same,
+        record=record,
         progress=progress,
     )
     return carried(course, name, race_table, PICTURES)

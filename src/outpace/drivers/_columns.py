@@ -61,29 +61,28 @@ class Columns:
             report = sequential(first, values, failures, edges)
             report.trace = trace
             if self._pace.is_full:
-                trace.steps, trace.owners = array("d"), array("l", range(len(values)))
-                for position, (began, end) in enumerate(zip(started, ended, strict=True)):
-                    cpu, _ = trace.cpu_of(position, started, ended)
-                    trace.steps.extend((began, end, cpu))
+                steps = array("d")
+                for position, times in enumerate(zip(started, ended, strict=True)):
+                    steps.extend((*times, trace.cpu_of(position, started, ended)[0]))
+                self._pace.note_steps(trace, steps, array("l", range(len(values))))
             self.rows.append(report)
             return
         for position, value in enumerate(values):
             times = started[position], ended[position]
             cpu, _ = trace.cpu_of(position, started, ended)
-            steps = array("d", (*times, cpu)) if self._pace.is_full else None
-            self.one(first + position, value, failures.get(position), *times, cpu, steps)
+            step = array("d", (*times, cpu)) if self._pace.is_full else None
+            self.one(first + position, value, failures.get(position), times, (cpu, step))
 
     def one(
         self,
         index: int,
         value: object,
         failure: Failure | None,
-        started: float,
-        ended: float,
-        cpu: float,
-        steps: array[float] | None,
+        times: tuple[float, float],
+        cost: tuple[float, array[float] | None],
     ) -> None:
-        """Add an item."""
+        """Add an item: when it started and ended, its CPU seconds, and its steps if they are kept."""
+        cpu, steps = cost
         if failure is not None:
             self.failures[len(self.indexes)] = failure
         if steps is not None:
@@ -91,8 +90,8 @@ class Columns:
             self._steps.extend(steps)
         self.indexes.append(index)
         self.values.append(value)
-        self.started.append(started)
-        self.ended.append(ended)
+        self.started.append(times[0])
+        self.ended.append(times[1])
         self.cpus.append(cpu)
 
     def whole(self) -> Columns:

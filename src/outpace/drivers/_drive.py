@@ -9,7 +9,7 @@ from time import perf_counter as clock
 from typing import Any
 
 from outpace.drivers._pace import Pace
-from outpace.flow.board import NOBODY, Place
+from outpace.flow.board import NOBODY
 
 
 async def awaited(awaitable: Any) -> Any:
@@ -23,17 +23,16 @@ def drive(
     run: Callable[..., Any],
     waits_for: Any,
     index: int,
-    on_loop: Place,
     pace: Pace,
 ) -> Generator[Any, Any, Any]:
     """Drive a coroutine that waits on as `await` would, every step of it in a context of its own.
 
-    While it has the loop, `on_loop` says so; what it has cost the loop, `pace` knows at the end. It
+    While it has the loop, `pace.on_loop` says so; what it has cost the loop, `pace` knows at the end. It
     costs 0.7 us a switch, and passes cancellation, `asyncio.timeout`, task groups and queues through
     unharmed (tests/drivers/test_asyncio.py).
     """
     send, throw = coroutine.send, coroutine.throw
-    who, since = on_loop.index, on_loop.since
+    who, since = pace.on_loop.index, pace.on_loop.since
     fine, intervals = pace.fine, array("d") if pace.is_full else None
     spent, steps = 0.0, 0
     try:

@@ -14,6 +14,8 @@ from array import array
 
 from outpace.drivers._meter import FINE, thread_id
 from outpace.drivers._watch import LoopWatch
+from outpace.flow.board import Board, Place
+from outpace.flow.protocol import Call
 from outpace.flow.trace import LONG, Load, Trace
 
 clock = time.perf_counter
@@ -21,8 +23,9 @@ cpu_clock = time.thread_time
 
 
 class Pace:
-    """Be the account of one loop. `loose` are seconds of work since the CPU clock was read.
+    """Be the account of one loop.
 
+    `on_loop` is where it says which item has it. `loose` are seconds of work since the CPU clock was read.
     `spent` is what the item that has just left `drive` has cost, in `steps` steps. `intervals` are its
     steps, where they are wanted.
     """
@@ -33,20 +36,24 @@ class Pace:
         "_last",
         "_open_s",
         "_steps",
+        "_who",
         "fine",
         "intervals",
         "is_full",
         "loose",
+        "on_loop",
         "spent",
         "steps",
         "watch",
     )
 
-    def __init__(self, record: str, watch: LoopWatch | None, lanes: int) -> None:
+    def __init__(self, call: Call, board: Board, lanes: int, watch: LoopWatch | None) -> None:
         """Have read nothing. With one lane nobody waits for anybody, however busy the loop is."""
         self._is_shared = lanes > 1
-        self.is_full = record == "full"
-        self.fine = float("inf") if record == "off" else FINE
+        assert board.on_loop is not None
+        self.on_loop: Place = board.on_loop
+        self.is_full = call.record == "full"
+        self.fine = float("inf") if call.record == "off" else FINE
         self.watch = watch
         self.loose = self.spent = 0.0
         self.steps = 0
@@ -54,6 +61,7 @@ class Pace:
         self._busy_s = self._open_s = 0.0
         self._steps = 0
         self._last = cpu_clock()
+        self._who = (0, 0)
 
     def read(self, began: float, took: float) -> float:
         """Return the CPU seconds of a step that was long, or is one too many to go unread."""
@@ -118,6 +126,7 @@ class Pace:
     def begin(self) -> None:
         """Note that the loop runs from here on, in this thread: what was before is not its doing."""
         self._last, self.loose = cpu_clock(), 0.0
+        self._who = (thread_id(), os.getpid()) if self.is_full else (0, 0)
 
     def trace(self, cpus: list[float], steps: array[float], owners: array[int]) -> Trace | None:
         """Return what is known of the items of the next report."""
@@ -131,6 +140,10 @@ class Pace:
         if self.watch is not None:
             trace.sightings = self.watch.take()
         if self.is_full:
-            trace.steps, trace.owners = steps, owners
-            trace.thread, trace.process = thread_id(), os.getpid()
+            self.note_steps(trace, steps, owners)
         return trace
+
+    def note_steps(self, trace: Trace, steps: array[float], owners: array[int]) -> None:
+        """Put the steps of items into their trace, and which thread it was."""
+        trace.steps, trace.owners = steps, owners
+        trace.thread, trace.process = self._who

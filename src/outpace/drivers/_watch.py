@@ -1,14 +1,14 @@
 """See what blocks an event loop, from a thread beside it that hardly ever looks.
 
-The board says which item has the loop and since when (`flow.board`). Nobody looks closer before a step
-has lasted `LONG` seconds; then, every `AGAIN` seconds, where the loop's thread is in the user's code.
-Native code that keeps the GIL keeps this thread out too; but what it is let in by is that very call
-returning, so even then the line is the right one. A step that ends (`ended`) says how long it really was
-and how much of that was computing; so a loop full of short steps accuses nobody.
+The board says which item has the loop and since when (`flow.board`). Nobody looks closer before a
+step has lasted `LONG` seconds; then, every `AGAIN` seconds, where the loop's thread is in the user's
+code. Native code that keeps the GIL keeps this thread out too; but what it is let in by is that very
+call returning, so even then the line is the right one. A step that ends (`ended`) says how long it
+really was and how much of that was computing; so a loop full of short steps accuses nobody.
 
-What is on the loop and is no item's step (a task that an item has started) is on no board. Where the loop
-is ours, and it is seen there, a callback is put in line, and if that is not called for `LONG` seconds
-while one and the same call goes on, it is that which blocks.
+What is on the loop and is no item's step (a task that an item has started) is on no board. Where the
+loop is ours, and it is seen there, a callback is put in line, and if that is not called for `LONG`
+seconds while one and the same call goes on, it is that which blocks.
 
 Works with any loop, since it asks the loop nothing but that. Tested by `tests/drivers/test_watch.py`.
 """
@@ -55,7 +55,10 @@ class LoopWatch:
         self._waits: Counter[str] = Counter()
         self._found: list[Sighting] = []
         self._late = False  # kept out, all through a step
-        self._account = (0.0, 0.0)  # the thread's seconds on a CPU and ready for one, at the last look
+        self._account = (
+            0.0,
+            0.0,
+        )  # the thread's seconds on a CPU and ready for one, at the last look
 
     def start(self) -> None:
         """Begin; this is the loop's thread."""
@@ -76,8 +79,7 @@ class LoopWatch:
         self._awake.set()
         with self._lock:
             if self._began is not None and self._seen:
-                computing = self._waits["running"] > sum(self._waits.values()) / 2
-                self._note(clock() - self._began, "computing" if computing else "waiting")
+                self._note(clock() - self._began, "computing" if self._runs() else "waiting")
             self._forget()
         if self._thread is not None and self._thread.ident is not None:
             self._thread.join()
@@ -93,7 +95,8 @@ class LoopWatch:
             if self._began == began and self._seen:
                 seconds -= min(seconds, self._account[1] - before[1])
                 if seconds >= LONG:
-                    self._note(seconds, "computing" if cpu_s > seconds / 2 else "waiting")
+                    computing = cpu_s > seconds / 2 or (self._runs() and not self._late)
+                    self._note(seconds, "computing" if computing else "waiting")
             self._forget()
 
     def take(self) -> Sequence[Sighting]:
@@ -158,6 +161,10 @@ class LoopWatch:
             self._sites[place] = site
         self._waits[self._waiting()] += 1
 
+    def _runs(self) -> bool:
+        """Say whether the thread was running, or ready to, whenever it was looked at."""
+        return self._waits["running"] > sum(self._waits.values()) / 2
+
     def _spent(self) -> tuple[float, float]:
         """Return the loop's thread's seconds on a CPU, and ready for one, as far as the system says."""
         try:
@@ -204,7 +211,7 @@ class LoopWatch:
             self._seen[site.code, site.line] = 1
             self._sites[site.code, site.line] = site
             self._waits.update(waits)
-            self._note(took, "computing" if cpu_s > took / 2 else "waiting")
+            self._note(took, "computing" if cpu_s > took / 2 or self._runs() else "waiting")
             self._forget()
 
     def _note(self, seconds: float, how: How) -> None:

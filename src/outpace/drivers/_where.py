@@ -38,7 +38,9 @@ class Spot(NamedTuple):
     file: str
     line: int
     source: str
-    inside: frozenset[str]  # the names of modules that were called from there, and of what was called
+    inside: frozenset[
+        str
+    ]  # the names of modules that were called from there, and of what was called
 
 
 class Site(NamedTuple):
@@ -54,7 +56,9 @@ class Site(NamedTuple):
     def described(self) -> Spot:
         """Read the source."""
         file = self.code.co_filename
-        source = _expression(self.code, self.instruction) or linecache.getline(file, self.line).strip()
+        source = (
+            _expression(self.code, self.instruction) or linecache.getline(file, self.line).strip()
+        )
         inside = self.inside | _called(source, self.names)
         shown = source if len(source) <= WIDTH else source[: WIDTH - 1] + "…"
         return Spot(file, self.line, shown or f"{self.code.co_qualname}()", inside)
@@ -63,7 +67,7 @@ class Site(NamedTuple):
 def stack_of(thread: int) -> list[Site]:
     """Return where a thread is, the innermost call first. It lets go of the GIL nowhere."""
     frame = sys._current_frames().get(thread)  # noqa: SLF001 - documented, and meant for this
-    found = []
+    found: list[Site] = []
     while frame is not None and len(found) < DEPTH:
         code = frame.f_code
         line = frame.f_lineno or code.co_firstlineno
@@ -90,7 +94,9 @@ def locate(stack: list[Site], *, of_item: bool) -> Site | None:
     return outermost if of_item else None
 
 
-def advice(spot: Spot, how: str, wait: str, *, keeps_gil: bool) -> str:
+def advice(  # noqa: PLR0911 - a table, read downwards
+    spot: Spot, how: str, wait: str, *, keeps_gil: bool
+) -> str:
     """Return what to do instead."""
     if "time.sleep" in spot.inside:
         return SLEEPS
@@ -141,6 +147,8 @@ def _called(source: str, names: dict[str, Any]) -> set[str]:
     if found is time.sleep:
         return {"time.sleep"}
     if isinstance(found, ModuleType | type) or callable(found):
-        module = getattr(found, "__module__", None) if type(found).__module__ == "builtins" else None
+        module = (
+            getattr(found, "__module__", None) if type(found).__module__ == "builtins" else None
+        )
         return {module.partition(".")[0]} if isinstance(module, str) else set()
     return set()

@@ -126,10 +126,8 @@ class AsyncioWorkers:
         self._cpu = time.thread_time()
         board = call.board or Board(Shape.of(lanes, scattered=True))
         self._row_now, self._places = board.rows[0], board.places
-        assert board.on_loop is not None
-        self._on_loop: Place = board.on_loop
         self._watch = LoopWatch(board, loop if is_ours else None) if call.record != "off" else None
-        self._pace = Pace(call.record, self._watch, lanes)
+        self._pace = Pace(call, board, lanes, self._watch)
         self._ended = Columns(self._pace)
         timeout = call.timeout
         self._late = None if timeout is None else LateItems(timeout, clock())
@@ -209,7 +207,7 @@ class AsyncioWorkers:
 
     def has_loop(self) -> tuple[int, float] | None:
         """Return the item that has the loop now, and when it started; None without one."""
-        found = self._row_now.running() or self._on_loop.running()
+        found = self._row_now.running() or self._pace.on_loop.running()
         for place in self._places:
             if found is not None and (one := place.running()) is not None and one[0] == found[0]:
                 return one
@@ -393,8 +391,6 @@ class AsyncioWorkers:
             if now > due:
                 pace.mark(trace, times, n)
                 if now > until:
-                    if self._late is not None:
-                        self._late.judge(n - 1, values, failures, times)
                     break
                 due = min(until, now + fine)
         row.head[1] = n  # nothing of it runs any more
@@ -402,10 +398,19 @@ class AsyncioWorkers:
         if line.next == line.stop:
             self._queue.popleft()
         if n:
-            pace.end_row(trace, times, n)
-            self._ended.row(first, values, failures, row.column(n), trace)
-            self._announce()
+            self._end_row(first, values, failures, trace)
         return waiting
+
+    def _end_row(
+        self, first: int, values: list[Any], failures: dict[int, Failure], trace: Trace
+    ) -> None:
+        """Note the items of a row; the last may have blocked the loop for too long."""
+        row, n = self._row_now, len(values)
+        if self._late is not None:
+            self._late.judge(n - 1, values, failures, row.times)
+        self._pace.end_row(trace, row.times, n)
+        self._ended.row(first, values, failures, row.column(n), trace)
+        self._announce()
 
     async def _finish(self, number: int, waiting: _Waiting) -> None:
         """Await an item that has begun to wait, to its end."""
@@ -416,7 +421,7 @@ class AsyncioWorkers:
         place = self._places[number]
         place.take(index, started)
         try:
-            value = await drive(coroutine, run, waits_for, index, self._on_loop, pace)
+            value = await drive(coroutine, run, waits_for, index, pace)
         except asyncio.CancelledError as error:
             if self._closed:
                 raise
@@ -427,10 +432,10 @@ class AsyncioWorkers:
             failure = failed(error)
         finally:
             place.leave()
-        cpu, steps = pace.item(started, *first)
+        cost = pace.item(started, *first)
         if self._late is not None and number in self._late:
             cancelled, failure = False, self._late.verdict(number, self._tasks[number], failure)
-        self._ended.one(index, value, failure, started, clock(), cpu, steps)
+        self._ended.one(index, value, failure, (started, clock()), cost)
         self._announce()
         if cancelled:
             raise asyncio.CancelledError

@@ -1,9 +1,9 @@
 """What is recorded beside the times of items: CPU seconds, steps on a loop, what blocked it.
 
-A `Trace` travels with a report, as columns. What is always recorded costs an item nothing that could be
-measured: the thread's CPU clock, ten times as dear as the wall clock, is read once a millisecond at most,
-so items of that length and more have a reading each and shorter ones share one. `record="full"` adds the
-steps of each item on its loop, and which thread it was (for whoever looks from outside).
+A `Trace` travels with a report, as columns. What is always recorded costs an item nothing that could
+be measured: the thread's CPU clock, ten times as dear as the wall clock, is read once a millisecond at
+most, so items of that length and more have a reading each and shorter ones share one. `record="full"`
+adds the steps of each item on its loop, and which thread it was (for whoever looks from outside).
 
 Pure. Tested by `tests/flow/test_trace.py`.
 """
@@ -32,7 +32,7 @@ class Sighting(NamedTuple):
     file: str
     line: int
     source: str
-    index: int
+    item: int
     began: float
     seconds: float
     how: How
@@ -82,6 +82,22 @@ class Trace:
         part = (ended[position] - started[position]) / whole if whole > 0 else 1 / (stop - first)
         return self.cpus[group] * part, True
 
+    def cpu_between(
+        self, first: int, stop: int, started: Sequence[float], ended: Sequence[float]
+    ) -> float:
+        """Return the CPU seconds of the items from one position to another."""
+        if self.stops is None:
+            return sum(self.cpus[first:stop])
+        group, cpu_s = bisect_right(self.stops, first), 0.0
+        while first < stop:
+            begins, ends = self.stops[group - 1] if group else 0, self.stops[group]
+            to = min(stop, ends)
+            whole, part = ended[ends - 1] - started[begins], ended[to - 1] - started[first]
+            share = part / whole if whole > 0 else (to - first) / (ends - begins)
+            cpu_s += self.cpus[group] * share
+            group, first = group + 1, to
+        return cpu_s
+
     def only(
         self, positions: Sequence[int], started: Sequence[float], ended: Sequence[float]
     ) -> Trace:
@@ -105,7 +121,6 @@ class Trace:
     def take_loop(self, other: Trace) -> None:
         """Take over what another says of the loop and its thread."""
         self.load, self.sightings = other.load, other.sightings
-        self.thread, self.process = other.thread, other.process
 
     def moved(self, by: float) -> None:
         """Set its moments to another clock."""
@@ -155,7 +170,7 @@ class Blockings:
         for seen in trace.sightings:
             place = seen.file, seen.line
             before = self._places.get(place)
-            label = f"item {seen.index}" if seen.index >= 0 else "a task that an item started"
+            label = f"item {seen.item}" if seen.item >= 0 else "a task that an item started"
             one = Blocked(
                 *seen[:3],
                 label if before is None else before.label,

@@ -17,7 +17,6 @@ from outpace.racing.result import Race, Recommendation, Results
 from outpace.racing.stats import Spread
 from outpace.racing.trial import Trial, run_trial
 from outpace.racing.verify import agree, first_difference
-from outpace.record.gather import Gathering
 from outpace.record.timeline import Timeline, Writer
 from outpace.registry import opening
 
@@ -142,18 +141,9 @@ def _timeline(runner: Runner, writer: Writer | None) -> Timeline | None:
     whole = [trial for trial in runner.trials if not trial.stopped] or runner.trials
     middle = Spread.of([trial.makespan_s for trial in whole]).median
     trial = min(whole, key=lambda trial: abs(trial.makespan_s - middle))
-    if not trial.results or runner.opening is None:
+    if not trial.results or trial.flow.recorder is None:
         return None
-    gathering = Gathering()
-    for settled, positions in trial.releases:
-        gathering.add(settled, positions)
-    timeline = gathering.timeline(
-        runner.model.name,
-        trial.span,
-        cores=usable_cpus(),
-        in_flight=runner.opening.slots,
-        startup_s=trial.startup_s,
-    )
+    timeline: Timeline = trial.flow.timeline
     timeline.writer = writer
     return timeline
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from outpace.flow.job import Job
-from outpace.flow.order import Release
 from outpace.flow.run import Flow, releases
 from outpace.hosts._usage import peak_bytes
 from outpace.machine import run_delay
+from outpace.record.recorder import Recorder
 from outpace.registry import Opening
 
 clock = time.perf_counter
@@ -38,20 +38,20 @@ class Trial:
     item_delay_s: float  # ready to run with no CPU free; only known where items run in the caller
     stopped: bool
     results: list[Any] = field(repr=False)
-    releases: list[Release] = field(repr=False)  # as they came: what the timeline is made from
-    span: tuple[float, float] = (0.0, 0.0)
+    flow: Flow = field(repr=False)  # what has run, with its record
 
 
 def run_trial(
     job: Job, opening: Opening, allowed_s: float, progress: Any = lambda _done: None
 ) -> Trial:
     """Carry the job out under one model; stop it when it has taken longer than it is allowed."""
-    flow = Flow(job, opening)
+    record = job.call.record
+    recorder = None if record == "off" else Recorder(record, job.items)
+    flow = Flow(job, opening, recorder, quiet=True)
     gc.collect()  # so that nobody pays for the garbage of the entrant before
     _forget_peak()
     cpu_before, delay_before = time.process_time(), run_delay()
     results: list[Any] = []
-    came: list[Release] = []
     walls: list[float] = []
     cpus: list[float] = []
     timer = threading.Timer(allowed_s, flow.abandon)
@@ -62,7 +62,6 @@ def run_trial(
             for settled, positions in released:
                 report = settled.report
                 values, failures = report.values, report.failures
-                came.append((settled, positions))
                 results += [failures.get(p) or values[p] for p in positions]
                 walls.append(sum(report.ended[p] - report.started[p] for p in positions))
                 cpus.append(report.cpu_s * len(positions) / len(report))
@@ -81,8 +80,7 @@ def run_trial(
         item_delay_s=(run_delay() - delay_before) / done,
         stopped=flow.abandoned,
         results=results,
-        releases=came,
-        span=(flow.began, flow.latest),
+        flow=flow,
     )
 
 

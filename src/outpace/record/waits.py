@@ -8,7 +8,6 @@ less. This file is also what the helper process runs on (`outside`), so it impor
 from __future__ import annotations
 
 import os
-import platform
 from typing import Literal
 
 Wait = Literal["running", "network", "disk", "sleep", "lock", "child", "gil", "unknown"]
@@ -20,7 +19,7 @@ _X86 = {
     "network": (42, 43, 44, 45, 46, 47, 232, 281, 288, 299, 307, 426, 441),
     "sleep": (34, 35, 230),
     "child": (61, 247),
-    "disk": (2, 4, 5, 6, 17, 18, 26, 40, 73, 74, 75, 76, 77, 78, 82, 87, 217, 257, 262, 263, 295, 296, 326),
+    "disk": (2, 4, 5, 6, 17, 18, 26, 40, *range(73, 79), 82, 87, 217, 257, 262, 263, 295, 296, 326),
     "futex": (202,),
     "by-descriptor": (0, 1, 19, 20),
     "poll": (7, 271),
@@ -37,16 +36,22 @@ _ARM = {
     "select": (72,),
 }
 _TABLES = {"x86_64": _X86, "aarch64": _ARM}
-CALLS = {nr: name for name, numbers in _TABLES.get(platform.machine(), {}).items() for nr in numbers}
+CALLS = {
+    nr: name
+    for name, numbers in _TABLES.get(os.uname().machine if hasattr(os, "uname") else "", {}).items()
+    for nr in numbers
+}
 
-PLACES = (
+PLACES: tuple[tuple[bytes, Wait], ...] = (
     (b"futex", "lock"), (b"nanosleep", "sleep"), (b"ep_poll", "network"), (b"wait_woken", "network"),
     (b"sk_", "network"), (b"inet_", "network"), (b"tcp_", "network"), (b"unix_", "network"),
     (b"do_wait", "child"), (b"io_schedule", "disk"), (b"folio_wait", "disk"), (b"jbd2", "disk"),
 )  # fmt: skip
 
 
-def by_syscall(line: bytes, process: int, gil: tuple[int, int] = (0, 0)) -> Wait:
+def by_syscall(  # noqa: PLR0911 - a table, read downwards
+    line: bytes, process: int, gil: tuple[int, int] = (0, 0)
+) -> Wait:
     """Say what a thread waits for, by its line of `syscall`; `gil` is where the GIL's lock lies."""
     fields = line.split(None, 4)
     if not fields or fields[0] == b"running":
@@ -57,7 +62,7 @@ def by_syscall(line: bytes, process: int, gil: tuple[int, int] = (0, 0)) -> Wait
     first, second = int(fields[1], 16), int(fields[2], 16)
     match CALLS.get(number):
         case "network" | "sleep" | "child" | "disk" as known:
-            return known  # type: ignore[return-value] # it is one of these four
+            return known
         case "futex":
             return "gil" if gil[0] <= first < gil[1] else "lock"
         case "by-descriptor":
@@ -74,11 +79,11 @@ def by_place(wchan: bytes) -> Wait:
     """Say what a thread waits for, by the place in the kernel where it does; "0" is nowhere."""
     if wchan in (b"0", b""):
         return "running"
-    return next((wait for part, wait in PLACES if part in wchan), "unknown")  # type: ignore[return-value]
+    return next((wait for part, wait in PLACES if part in wchan), "unknown")
 
 
 def spent(process: int | str, thread: int) -> tuple[float, float]:
-    """Return a thread's seconds on a CPU, and ready with none free; raise OSError where none can tell."""
+    """Return a thread's seconds on a CPU, and ready with none free; raise OSError if none can tell."""
     with open(f"/proc/{process}/task/{thread}/schedstat", "rb", buffering=0) as file:  # noqa: PTH123
         cpu, ready, _ = file.read(96).split()
     return int(cpu) / 1e9, int(ready) / 1e9
@@ -87,7 +92,7 @@ def spent(process: int | str, thread: int) -> tuple[float, float]:
 def by_descriptor(process: int, fd: int) -> Wait:
     """Say what it is that a thread reads or writes."""
     try:
-        target = os.readlink(f"/proc/{process}/fd/{fd}")
+        target = os.readlink(f"/proc/{process}/fd/{fd}")  # noqa: PTH115 - no pathlib here
     except OSError:
         return "network"  # it has been closed since, and only what comes and goes is
     if target.startswith("socket:"):
