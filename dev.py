@@ -45,7 +45,7 @@ WINDOWS = os.name == "nt"
 TEST_WORKERS = 2  # finds tests that disturb each other, and does not drown a small machine
 PROGRAMS = {  # the marker of the tests that need a program: the names that it goes by
     "needs_nginx": ("nginx",),
-    "needs_chromium": ("chromium", "chromium-browser", "google-chrome", "chrome"),
+    "needs_chromium": ("chromedriver",),  # it comes with Chromium (Debian: chromium-driver)
 }
 
 

@@ -31,7 +31,7 @@ PATIENCE = 5.0  # seconds that what is ending has to end; usually it has ended a
 OURS = f"OUTPACE_TESTED_BY={os.getpid()}"  # in the environment of every process that we start
 PROGRAMS = {
     "needs_nginx": ("nginx",),
-    "needs_chromium": ("chromium", "chromium-browser", "google-chrome", "chrome"),
+    "needs_chromium": ("chromedriver",),  # it comes with Chromium (Debian: chromium-driver)
 }
 
 

@@ -18,6 +18,8 @@ MOST_IN_A_FUNCTION = 60  # with its docstring; the public doors have twenty line
 PUBLIC = {
     "Cancelled": None,
     "Done": None,
+    "Executor": "(model, workers, *, in_flight, max_workers, setup, initializer, initargs, chunk, "
+    "timeout, retries, max_items, max_memory, max_crashes)",
     "Failed": None,
     "Lost": None,
     "Outcome": None,
@@ -30,11 +32,14 @@ PUBLIC = {
     "retries, on_error, max_items, max_memory, max_crashes)",
     "arun": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, timeout, "
     "retries, max_items, max_memory, max_crashes)",
+    "fetch": "(urls, *, into, in_flight, per_host, rate, delay, workers, retries, resume, "
+    "retry_failed, update, settings)",
     "map": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, timeout, "
     "retries, on_error, max_items, max_memory, max_crashes)",
     "models": "()",
     "race": "(functions, items, *, models, workers, in_flight, repeat, budget, setup, same, "
     "progress, name)",
+    "register_joblib": "()",
     "run": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, timeout, "
     "retries, max_items, max_memory, max_crashes)",
 }

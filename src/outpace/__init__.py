@@ -1,15 +1,21 @@
 """Run the same work under any concurrency model, race the models, and use the best one."""
 
-from outpace.api import amap, arun, map, race, run  # noqa: A004 - the public name
+from typing import TYPE_CHECKING, Any
+
+from outpace.api import amap, arun, fetch, map, race, register_joblib, run  # noqa: A004 - the public name
 from outpace.errors import OutpaceError
 from outpace.flow.data import Cancelled, Done, Failed, Lost, Outcome, Summary, TimedOut
 from outpace.flow.retry import Retry
 from outpace.flow.run import Run
 from outpace.registry import models
 
+if TYPE_CHECKING:
+    from outpace.futures.executor import Executor
+
 __all__ = [
     "Cancelled",
     "Done",
+    "Executor",
     "Failed",
     "Lost",
     "Outcome",
@@ -20,10 +26,22 @@ __all__ = [
     "TimedOut",
     "amap",
     "arun",
+    "fetch",
     "map",
     "models",
     "race",
+    "register_joblib",
     "run",
 ]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import the executor when it is asked for: it brings concurrent.futures."""
+    if name == "Executor":
+        from outpace.futures.executor import Executor  # noqa: PLC0415
+
+        globals()["Executor"] = Executor
+        return Executor
+    raise AttributeError(f"module 'outpace' has no attribute {name!r}")

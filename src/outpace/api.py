@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from outpace.errors import UsageError
 from outpace.flow.data import Outcome
 from outpace.flow.job import Job, check_positive, make_care, make_job
 from outpace.flow.protocol import Care
@@ -16,6 +18,7 @@ from outpace.flow.trace import Record
 from outpace.registry import ANY, opening
 
 if TYPE_CHECKING:  # asyncio and the race are imported when they are used: they cost a plain map
+    from outpace.fetching.door import Fetch
     from outpace.flow.arun import AsyncRun
     from outpace.racing.result import Race
     from outpace.record.recorder import Recorder
@@ -238,6 +241,60 @@ def _pictures() -> Writer:
     return PICTURES
 
 
+def fetch(
+    urls: str | Iterable[str],
+    *,
+    into: str | os.PathLike[str] | None = None,
+    in_flight: int | None = None,
+    per_host: int | None = None,
+    rate: float | None = None,
+    delay: float = 0.0,
+    workers: int | None = None,
+    retries: int = 2,
+    resume: bool = False,
+    retry_failed: bool | Sequence[str] = False,
+    update: bool = False,
+    **settings: Any,
+) -> Fetch:
+    """Fetch pages by URL, as fast as the machine and politely as the sites need; iterate over outcomes.
+
+    An outcome's value is a `Page` (`url`, `final_url`, `status`, `body` or `path`, `sha256`, …); where
+    none came, its error is a `FetchError` whose `kind` says why (`dns`, `timeout`, `http`, …). Each URL
+    is fetched once, however often and in whatever spelling it is given; what is no URL is an outcome.
+
+    `into`: a directory (a file a page), an archive (`.warc`, `.warc.gz`, `.warc.zst`), or None: the body
+    is in the page. Directory and archive get a manifest with a line for each URL, by which `resume`
+    goes on after a kill, `retry_failed` (True, or kinds) tries the failed ones again, and `update` asks
+    the sites for what has changed; with these two, `urls` is not read.
+
+    `in_flight` (256) at once in all, `per_host` (6) at one host, their starts `delay` seconds apart;
+    `rate` pages a second in all; `workers` processes (1). `retries` (2) of what may succeed later; a
+    site's Retry-After is obeyed.
+
+    `settings`: `timeout` (300 s a page), `connect_timeout` (15), `max_size` (4 GiB), `headers`,
+    `user_agent`, `http` ("1.1", "2", "3"), `proxy`, `max_redirects` (10), `insecure`, `robots`,
+    `public_only` (no private addresses), `manifest` (its path).
+
+    Raises `UsageError` or `UsageTypeError` before any work for arguments that cannot work.
+    """
+    from outpace.fetching.door import open_fetch  # noqa: PLC0415 - not for a plain map
+
+    return open_fetch(
+        urls,
+        into=into,
+        in_flight=in_flight,
+        per_host=per_host,
+        rate=rate,
+        delay=delay,
+        workers=workers,
+        retries=retries,
+        resume=resume,
+        retry_failed=retry_failed,
+        update=update,
+        **settings,
+    )
+
+
 def race(
     functions: Callable[..., Any] | Sequence[Callable[..., Any]],
     items: Iterable[Any],
@@ -289,3 +346,17 @@ def race(
         progress=progress,
     )
     return carried(course, name, race_table, PICTURES)
+
+
+def register_joblib() -> None:
+    """Make the backend `outpace` known to joblib: `with joblib.parallel_config(backend="outpace"):`.
+
+    `model=` there is the model, by default `processes`. Raises `UsageError` without joblib.
+    """
+    try:
+        from outpace.futures.joblib import register  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name != "joblib":
+            raise
+        raise UsageError("joblib is not installed; `pip install joblib` installs it") from None
+    register()

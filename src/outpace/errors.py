@@ -109,3 +109,28 @@ class TransferError(OutpaceError, TypeError):
 
 class RemoteError(OutpaceError, RuntimeError):
     """Stand in for an exception that could not travel: its type's name, its text, its traceback."""
+
+
+class FetchError(OutpaceError, RuntimeError):
+    """Say why a page could not be fetched: `kind` groups causes that a person can act on.
+
+    `page` is what came all the same (the body of a 404, say), `retry_after` the seconds that the site
+    asks to be left alone.
+    """
+
+    def __init__(
+        self, message: str, kind: str = "other", retry_after: float | None = None, page: Any = None
+    ) -> None:
+        """Keep the facts beside the message."""
+        super().__init__(message)
+        self.kind = kind
+        self.retry_after = retry_after
+        self.page = page
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        """Pickle with the facts."""
+        return type(self), (str(self), self.kind, self.retry_after, self.page)
+
+
+class TemporaryFetchError(FetchError):
+    """Say that a page could not be fetched now, and may be a little later."""

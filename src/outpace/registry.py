@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 ORDER = ("serial", "threads", "asyncio", "processes", "interpreters", "ray", "dask")
 
+CALLED = {"curl": "fetch"}  # a driver of requests goes by what its models are for
+
 THREADS = 32  # items at once in threads when nobody says: what concurrent.futures caps its own at
 ANY = Care()  # workers are kept as long as they live
 TASKS = 128  # tasks at once when nobody says: aiohttp and curl default to 100 and 50
@@ -106,11 +108,27 @@ def models() -> list[Listed]:
 
 
 def all_models() -> list[Model]:
-    """Return every model there is, the simple ones first."""
-    found = [Model(driver.name, driver) for driver in _found(drivers, "driver")]
+    """Return every model of functions there is, the simple ones first."""
+    return _models(for_requests=False)
+
+
+def request_names() -> list[str]:
+    """Return the names of the models that carry out requests of their own, and no functions."""
+    return [model.name for model in _models(for_requests=True)]
+
+
+def is_request(fn: object) -> bool:
+    """Say whether what a job calls its function is for a driver of requests."""
+    return hasattr(fn, "transfer") and hasattr(fn, "policy")
+
+
+def _models(*, for_requests: bool) -> list[Model]:
+    """Return the models of functions, or those of requests."""
+    usable = [one for one in _found(drivers, "driver") if takes_functions(one) != for_requests]
+    found = [Model(_called(driver), driver) for driver in usable]
     for host in _found(hosts, "host"):
-        for driver in _found(drivers, "driver"):
-            name = host.name if driver.name == "serial" else f"{host.name}+{driver.name}"
+        for driver in usable:
+            name = host.name if driver.name == "serial" else f"{host.name}+{_called(driver)}"
             found.append(Model(name, driver, host))
     return found
 
@@ -120,19 +138,42 @@ def names() -> list[str]:
     return [model.name for model in all_models()]
 
 
-def find(name: str) -> Model:
-    """Return the model of this name; raise `UnknownModelError` when there is none."""
+def find(name: str, *, for_requests: bool = False) -> Model:
+    """Return the model of this name; raise `UnknownModelError` when there is none.
+
+    A driver that carries out requests of its own, and no functions, is found only by who asks for it.
+    """
     if isinstance(name, str):
         host_name, plus, driver_name = name.rpartition("+")
-        model = _named(host_name, driver_name) if host_name or not plus else None
-        if model is not None:
+        file = next((file for file, called in CALLED.items() if called == driver_name), driver_name)
+        model = _named(host_name, file) if host_name or not plus else None
+        if (
+            model is not None
+            and model.name == name
+            and (for_requests or takes_functions(model.driver))
+        ):
             return model
     msg = f"there is no model {name!r}; the models are auto, {', '.join(names())}"
     raise UnknownModelError(msg)
 
 
+def takes_functions(driver: Driver) -> bool:
+    """Say whether it carries out functions, as all do that do not say otherwise."""
+    return getattr(driver, "takes_functions", True)
+
+
+def _called(driver: Driver) -> str:
+    """Say what a driver is called where its models are named."""
+    return CALLED.get(driver.name, driver.name)
+
+
 def opening(
-    name: str, workers: int | None = None, in_flight: int | None = None, care: Care = ANY
+    name: str,
+    workers: int | None = None,
+    in_flight: int | None = None,
+    care: Care = ANY,
+    *,
+    for_requests: bool = False,
 ) -> Opening:
     """Settle how many workers and items at once a model gets; raise when it cannot run here.
 
@@ -140,7 +181,7 @@ def opening(
     """
     check_positive("workers", workers)
     check_positive("in_flight", in_flight)
-    model = find(name)
+    model = find(name, for_requests=for_requests)
     if (reason := model.unavailable()) is not None:
         msg = f"{name} cannot run here: {reason}"
         raise ModelUnavailableError(msg)
@@ -179,9 +220,9 @@ def _named(host_name: str, driver_name: str) -> Model | None:
     if host_name:
         host, driver = _load(hosts, host_name, "host"), _load(drivers, driver_name, "driver")
         found = host is not None and driver is not None and driver_name != "serial"
-        return Model(f"{host_name}+{driver_name}", driver, host) if found else None
+        return Model(f"{host_name}+{_called(driver)}", driver, host) if found else None
     if (driver := _load(drivers, driver_name, "driver")) is not None:
-        return Model(driver_name, driver)
+        return Model(_called(driver), driver)
     if (host := _load(hosts, driver_name, "host")) is not None:
         return Model(driver_name, _load(drivers, "serial", "driver"), host)
     return None

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import outpace
 from outpace.cli import main
 
 WORK = "def double(text):\n    return text * 2\n"
@@ -61,6 +62,15 @@ def test_a_saved_race_is_shown_again_with_its_timelines(folder, capsys):
 
     assert main(["report", "r.json", "--timeline"]) == 0
     assert "main thread" in capsys.readouterr().out
+
+
+def test_a_saved_timeline_is_shown_again_too(folder, capsys):
+    outpace.race(abs, [3, 1, 2], models=["threads"], repeat=1).timeline("threads").save("t.json")
+
+    assert main(["report", "t.json", "--html", "t.html"]) == 0
+    assert "how long items took" in (folder / "t.html").read_text().lower()
+    assert main(["report", "t.json"]) == 0
+    assert "threads, " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ def test_positions_are_those_of_the_file_and_not_of_this_version():
     [
         ("schema", "outpace.timeline/2", "outpace.timeline/1"),
         ("span_s", "long", "span_s"),
+        ("span_s", -1, "span_s"),
         ("span_s", float("nan"), "span_s"),
         ("states.0", "flying", "newer outpace"),
         ("kinds.0", "vanished", "newer outpace"),

@@ -54,6 +54,21 @@ def test_names_are_escaped_in_markup_and_in_the_data(race):
     assert EVIL in json.loads(data)["timelines"][1]["items"]["label"]
 
 
+def test_where_the_time_went_is_drawn_for_each_and_adds_up(threads, asyncio):
+    text = page_of([threads, asyncio])
+    bars = re.findall(r"<svg viewBox=.*?</svg>", text)
+
+    assert len(bars) == 2
+    for timeline, bar in zip((threads, asyncio), bars, strict=True):
+        sizes = {
+            int(n): float(w)
+            for n, w in re.findall(r'class="f(\d+)" x="[^"]+" width="([^"]+)"', bar)
+        }
+        assert sum(sizes.values()) == pytest.approx(100, abs=0.1)
+        for state, share in enumerate(derive.shares(timeline)):
+            assert sizes.get(state, 0) == pytest.approx(100 * share, abs=0.01)
+
+
 def test_a_page_of_columns_that_are_all_alike_has_them_once(threads):
     alike = page_of([threads])
     threads.items.attempt[0] = 2
@@ -122,7 +137,7 @@ def test_pointing_at_an_item_tells_what_it_did(race, page, browser):
     browser.mouse("mouseMoved", x + width * 0.51, y + 5)
     words = tip(browser)
 
-    assert "threads, thread 0, at 51" in words
+    assert "threads, ≈ thread 0, at 51" in words
     assert "number 2" in words
     assert "took 500 ms, CPU 190 ms" in words
     assert "on CPU: 37.5 ms of 50 ms (amount only)" in words
@@ -227,6 +242,29 @@ def test_the_lanes_have_the_colours_of_their_states(race, page, browser):
     gil, cpu = counts["213,94,0"], counts["0,158,115"]
     shares = derive.shares(race.timeline("threads"))
     assert gil / cpu == pytest.approx(shares[states.GIL] / shares[states.RUNNING], rel=0.05)
+
+
+@in_browser
+def test_the_names_of_the_lanes_stay_through_every_redrawing(race, page, browser):
+    names = """
+        const canvas = document.querySelector("#lanes-0 canvas");
+        const pixels = canvas.getContext("2d").getImageData(0, 0, 115, canvas.height).data;
+        let dark = 0;
+        for (let n = 0; n < pixels.length; n += 4) {
+          if (pixels[n + 3] > 200 && pixels[n] + pixels[n + 1] + pixels[n + 2] < 400) dark += 1;
+        }
+        return dark;
+    """
+    browser.prefer("light")
+    browser.open(page(race))
+    frames(browser)
+    before = browser.run(names)
+    assert before > 50
+
+    for key in "+-+00":
+        browser.key(key)
+        frames(browser)
+        assert browser.run(names) == before
 
 
 @in_browser

@@ -22,7 +22,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> Parser:
     """Make the parser of the whole command line."""
-    from outpace.cli import models, race, report  # noqa: PLC0415 - they import nothing heavy either
+    from outpace.cli import fetch, models, race, report  # noqa: PLC0415 - nothing heavy either
 
     main_parser = Parser(
         prog="outpace",
@@ -30,7 +30,7 @@ def parser() -> Parser:
     )
     main_parser.add_argument("--version", action="version", version=_version())
     commands = main_parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (race, report, models):
+    for command in (race, fetch, report, models):
         command.add(commands)
     return main_parser
 

@@ -11,6 +11,7 @@ from outpace.errors import UsageError
 
 if TYPE_CHECKING:
     from outpace.racing.result import Race
+    from outpace.record.timeline import Timeline
 
 FILES = {  # the option, the suffix that it needs, and what it is
     "html": (".html", "a page that works offline: table, timelines, item times"),
@@ -41,7 +42,7 @@ def check(options: argparse.Namespace) -> None:
             check_path(path)
 
 
-def write(options: argparse.Namespace, race: Race) -> None:
+def write(options: argparse.Namespace, race: Race | Timeline) -> None:
     """Write the files that were asked for."""
     from outpace.report.save import PICTURES  # noqa: PLC0415
 
@@ -51,16 +52,19 @@ def write(options: argparse.Namespace, race: Race) -> None:
             PICTURES.save(race, path, ".trace.json" if name == "trace" else None)
 
 
-def show(options: argparse.Namespace, race: Race) -> None:
+def show(options: argparse.Namespace, race: Race | Timeline) -> None:
     """Print the table, and the lanes if they were asked for, fitting the terminal."""
+    from outpace.racing.result import Race  # noqa: PLC0415
     from outpace.report.lanes import lanes_text, wants_colour  # noqa: PLC0415
     from outpace.report.save import timelines  # noqa: PLC0415
     from outpace.report.table import race_table  # noqa: PLC0415
 
     out = sys.stdout
     width = shutil.get_terminal_size((110, 24)).columns if out.isatty() else 110
-    print(race_table(race, width))
-    if options.timeline:
-        plain = not (out.encoding or "").lower().startswith("utf")
-        lanes = lanes_text(timelines(race), width, colour=wants_colour(out), ascii_only=plain)
-        print(f"\n{lanes}")
+    if isinstance(race, Race):
+        print(race_table(race, width))
+        if not options.timeline:
+            return
+        print()
+    plain = not (out.encoding or "").lower().startswith("utf")
+    print(lanes_text(timelines(race), width, colour=wants_colour(out), ascii_only=plain))

@@ -20,7 +20,8 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "report",
         help="show a saved race again: table, page, pictures",
-        description="Read a race that `outpace race --json` has written, and show it.",
+        description="Read a race that `outpace race --json` has written, or a timeline that was saved "
+        "as .json, and show it.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -25,9 +25,9 @@ cpu_clock = time.thread_time
 class Pace:
     """Be the account of one loop.
 
-    `on_loop` is where it says which item has it. `loose` are seconds of work since the CPU clock was read.
-    `spent` is what the item that has just left `drive` has cost, in `steps` steps. `intervals` are its
-    steps, where they are wanted.
+    `on_loop` is where it says which item has it. `loose` are seconds of work since the CPU clock was
+    read. `spent` is what the item that has just left `drive` has cost, in `steps` steps. `intervals` are
+    its steps, where they are wanted.
     """
 
     __slots__ = (

@@ -22,7 +22,7 @@ class Experiment:
     name: str
     functions: Sequence[Callable[..., Any]]
     items: list[Any]
-    setup: Sequence[Callable[[], Any]] | None = None
+    setup: Sequence[Callable[[], Any] | None] | None = None
     same: Callable[[Any, Any], Any] = operator.eq
     in_flight: Mapping[str, int] | None = None
     published: Mapping[str, float] = field(default_factory=dict)
@@ -44,8 +44,10 @@ def pages_experiment(
     """
     if (why := pages.missing()) is not None:
         raise UsageError(why)
-    functions = (pages.read_aloud, pages.aread_aloud) if verbose else (pages.read, pages.aread)
-    setup = (pages.session, pages.asession)
+    functions: list[Callable[..., Any]] = [pages.read, pages.aread, pages.fetcher()]
+    setup: list[Callable[[], Any] | None] = [pages.session, pages.asession, None]
+    if verbose:
+        functions[:2] = pages.read_aloud, pages.aread_aloud
     for url in urls:
         if not re.match(r"https?://[^/\s]", url):
             msg = f"{url!r} is not a URL that can be read: write http:// or https:// and a site"

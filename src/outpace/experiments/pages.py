@@ -1,8 +1,9 @@
-"""Read pages from the web, once with `requests` and once with `aiohttp`: work that mostly waits.
+"""Read pages from the web, with `requests`, with `aiohttp` and with libcurl: work that mostly waits.
 
-The two functions do the same thing, each as a good user of its library would write it. Each takes a
-URL and a session; the session is opened once per lane by the setup beside it, so that connections
-are kept and used again:
+Two functions do the same thing, each as a good user of its library would write it, and `fetcher` is
+the same for the driver `curl`, as `outpace fetch` uses it. Each function takes a URL and
+a session; the session is opened once per lane by the setup beside it, so that connections are kept and
+used again:
 
     outpace.map(pages.read, urls, model="threads", setup=pages.session)
     outpace.map(pages.aread, urls, model="asyncio", setup=pages.asession)
@@ -16,7 +17,11 @@ from __future__ import annotations
 
 import os
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from outpace.fetching.request import Getter
+from outpace.fetching.transfer import Transfer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     import aiohttp
     import requests
 
+AT_ONCE = 100_000  # the engine bounds what is in flight; a fetcher's own would be a second bound
 TIMEOUT = 30.0  # seconds; without one, `requests` waits for a silent site for ever
 HOSTS_KEPT = 100  # sites whose connection one `requests.Session` keeps open; its default is 10
 
@@ -49,6 +55,35 @@ async def aread(url: str, session: aiohttp.ClientSession) -> Page:
     async with session.get(url) as response:
         response.raise_for_status()
         return _page(url, response.status, await response.read())
+
+
+def fetcher() -> Fetcher:
+    """Return what the driver `curl` reads pages with."""
+    return Fetcher(
+        in_flight=AT_ONCE,
+        per_host=AT_ONCE,
+        timeout=TIMEOUT,
+        keep_body=False,
+        keep_head=False,
+    )
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Fetcher(Getter):
+    """Be a getter whose pages look like those of the two functions."""
+
+    def transfer(self, timeout: float | None = None) -> Transfer:
+        """Make a transfer."""
+        return _Transfer(self, timeout)
+
+
+class _Transfer(Transfer):
+    """Be a transfer whose value is a `Page` of this file."""
+
+    def end(self, code: int, words: str) -> Any:
+        """Return the page; raise `FetchError`."""
+        page = super().end(code, words)
+        return Page(page.url, page.status, page.size, str(page.sha256))
 
 
 @contextmanager

@@ -1,10 +1,10 @@
 """Who is to blame when a worker dies: only what had started, and nobody on mere suspicion.
 
 An item that was alone in its worker is to blame. Of several, those that may have done it are suspects,
-and each runs again alone, in a fresh worker, before it is called lost. An event loop narrows it down:
-only the item that had the loop can have ended the process. Where nobody stands out (all were waiting,
-as when somebody outside kills a worker), all go back free once; who is there the second time, too, is a
-suspect. So every death either settles an item or makes the circle smaller, and none repeats for ever.
+and each runs again alone, in a worker of its own, before it is called lost. An event loop narrows it
+down: only the item that had the loop can have ended the process. Where nobody stands out (all were
+waiting, as when somebody outside kills a worker), all go back free once; who is there the second time is
+a suspect. So every death either settles an item or makes the circle smaller, and none repeats for ever.
 
 Pure. Tested by `tests/hosts/test_blame.py`.
 """

@@ -18,7 +18,7 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from outpace.drivers._lane import needs_loop
 from outpace.drivers._late import GRACE, setup_patience
@@ -76,6 +76,7 @@ class Crew:
         self._news: list[Report | Returned] = []
         self._deadlines: Deadlines | None = None
         self._places = Places(care.max_crashes)
+        self._count = workers
         self._inquest = Inquest(workers, call.timeout)
         self._ears = Ears()
         self._exit_error: BaseException | None = None
@@ -83,18 +84,16 @@ class Crew:
 
     # Opening.
 
-    def launch(self, places: list[tuple[int, int]], suspects: Iterable[Chunk] = ()) -> None:
+    def launch(self, places: list[tuple[int, int]], suspects: deque[Chunk] | None = None) -> None:
         """Start a worker for each (number, lanes), and say hello to it.
 
-        `suspects` run alone in the first of them, before it gets anything else.
+        With `suspects` it is one for these, each alone, and for nothing else.
         """
         shapes = [Shape.of(lanes, scattered=self._driver.scattered) for _, lanes in places]
         processes = launch_sharing(self._launcher, shapes)
         self._ear.watch(self._launcher.watched())
         for (process, memory), (number, lanes) in zip(processes, places, strict=True):
-            worker = self._greet(process, number, lanes, memory)
-            worker.suspects.extend(suspects)
-            suspects = ()
+            self._greet(process, number, lanes, memory).suspects = suspects
 
     def _greet(self, launched: Launched, number: int, lanes: int, shared: Shared) -> Peer:
         """Tell a new worker what to be."""
@@ -125,7 +124,7 @@ class Crew:
         """Send a chunk to the worker that has the least to do."""
         able = [worker for worker in self._workers.values() if worker.takes_work]
         worker = min(able, key=lambda w: w.out.chunks / w.lanes, default=None)
-        another_is_coming = not all(worker.ready for worker in self._workers.values())
+        another_is_coming = not all(w.ready for w in self._workers.values() if w.suspects is None)
         if worker is None or (another_is_coming and worker.out.chunks >= worker.lanes):
             self._backlog.append(chunk)
             return
@@ -170,7 +169,7 @@ class Crew:
         worker.out.add(chunk)
         worker.sent += len(chunk)
         self._write(worker, (chunk.first, chunk.attempt, chunk.divisible), packed)
-        if worker.sent >= (self._care.max_items or worker.sent + 1):
+        if worker.suspects is None and worker.sent >= (self._care.max_items or worker.sent + 1):
             self._retire(worker)
 
     def _split(self, worker: Peer, chunk: Chunk, error: BaseException) -> None:
@@ -268,18 +267,12 @@ class Crew:
         """Do what is next with a worker that has said something: another suspect, or its end."""
         if not worker.ready or self._closed:
             return
-        if worker.weight > (self._care.max_memory or worker.weight) and not worker.retiring:
+        if worker.takes_work and worker.weight > (self._care.max_memory or worker.weight):
             self._retire(worker)
         while worker.suspects and not worker.out.chunks:
-            if worker.on_trial:
-                worker.on_trial = False
-                worker.suspects.popleft()
-                if not worker.suspects:
-                    self._hand_out()
-            else:
-                worker.on_trial = True
-                self._send(worker, worker.suspects[0])
-        if worker.retiring and not worker.out.chunks and not worker.suspects:
+            self._send(worker, worker.suspects.popleft())
+        over = worker.retiring or worker.suspects is not None
+        if over and not worker.out.chunks:
             with contextlib.suppress(OSError):
                 worker.channel.sock.shutdown(socket.SHUT_WR)
 
@@ -340,26 +333,36 @@ class Crew:
         finally:
             worker.shared.close()
         self._news += found.news
-        again = worker.was_killed or self._places.died(
-            worker.number, death.exitcode, ready=worker.ready
-        )
-        if again and not worker.retiring:
-            self.launch([(worker.number, worker.lanes)], found.suspects)
-        else:
-            self._go_on_without(found.suspects, death)
+        self._replace(worker, death)
+        self._try_alone(found.suspects)
 
-    def _go_on_without(self, suspects: list[Chunk], death: Death) -> None:
-        """Give a dead worker's suspects to another; give up when there is none."""
-        if not self._workers:
+    def _replace(self, dead: Peer, death: Death) -> None:
+        """Start a worker in the place of a dead one, unless it is to be without."""
+        if dead.suspects is not None and dead.ready:
+            return  # it was there for suspects, and they are seen to
+        again = dead.was_killed or self._places.died(dead.number, death.exitcode, ready=dead.ready)
+        if again and not dead.retiring and dead.suspects is None:
+            self.launch([(dead.number, dead.lanes)])
+        elif not any(worker.suspects is None for worker in self._workers.values()):
             msg = (
                 "the last of the worker processes has died, as often as max_crashes= allows: "
                 f"it {describe_exit(death.exitcode)}"
             )
             raise WorkerStartError(msg)
-        if suspects:
-            other = next(iter(self._workers.values()))
-            other.suspects.extend(suspects)
-            self._advance(other)
+
+    def _try_alone(self, suspects: list[Chunk]) -> None:
+        """Run each of these again with nothing beside it, in workers of their own.
+
+        The others go on meanwhile; there are at most as many such workers as there are others.
+        """
+        for suspect in suspects:
+            apart = [worker for worker in self._workers.values() if worker.suspects is not None]
+            idlest = min(apart, key=lambda w: len(w.suspects or ()) + w.out.chunks, default=None)
+            load = 0 if idlest is None else len(idlest.suspects or ()) + idlest.out.chunks
+            if idlest is None or (load and len(apart) < self._count):
+                self.launch([(self._count + len(apart), 1)], deque([suspect]))
+            elif idlest.suspects is not None:
+                idlest.suspects.append(suspect)
 
     # Ending.
 

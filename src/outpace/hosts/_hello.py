@@ -45,6 +45,7 @@ def surroundings(driver: Driver, lanes: int, shared: Shared, *, weigh: bool) -> 
         "drivers": list(outpace.drivers.__path__),
         "driver": type(driver).__module__,
         "lanes": lanes,
+        "authkey": manager_key(),
     }
 
 
@@ -54,3 +55,12 @@ def working_directory() -> str | None:
         return os.getcwd()  # noqa: PTH109 - a plain string is what travels
     except OSError:
         return None
+
+
+def manager_key() -> bytes | None:
+    """Return what proxies of a `multiprocessing.Manager` connect with, if this process can have any.
+
+    The key goes over the socket pair alone: not by a name, a file or the environment.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    return bytes(process.current_process().authkey) if process else None

@@ -42,7 +42,9 @@ class Inquest:
             verdict = Verdict(lost=[index for index in worker.late if index in out])
         else:
             board = worker.shared.board
-            verdict = self._judge.judge(Scene.of(board, out, worker.lanes, alone=worker.on_trial))
+            verdict = self._judge.judge(
+                Scene.of(board, out, worker.lanes, alone=worker.suspects is not None)
+            )
         found = Findings()
         since = dict(worker.running()) | worker.late
         for chunk in _singled_out(verdict.lost, chunks):
@@ -53,8 +55,7 @@ class Inquest:
         for chunk in chunks:
             if free := [index for index in chunk.indexes if index not in held]:
                 found.news.append(Returned(free))
-        waiting = list(worker.suspects)[1 if worker.on_trial else 0 :]
-        found.suspects = [*_singled_out(verdict.suspects, chunks), *waiting]
+        found.suspects = [*_singled_out(verdict.suspects, chunks), *(worker.suspects or ())]
         return found
 
     def _failure(self, worker: Peer, death: Death, *, begun: bool) -> Failure:

@@ -25,7 +25,8 @@ SAME_CLOCK = 0.005  # two processes' clocks that differ by less are one clock, r
 class Peer:
     """Be what is known here of one worker process.
 
-    `suspects` are items that are to run in it alone, one after another, before it gets anything else.
+    `suspects`: this one is there for items that are to run alone, one after another, and these are
+    still to come; None for an ordinary worker.
     `late` are items that it is about to be killed for, or has been.
     """
 
@@ -34,8 +35,7 @@ class Peer:
     pid: int
     channel: Channel
     shared: Shared
-    suspects: deque[Chunk] = field(default_factory=deque)
-    on_trial: bool = False  # the first of the suspects runs now
+    suspects: deque[Chunk] | None = None
     ready: bool = False
     said_bye: bool = False
     retiring: bool = False
@@ -50,7 +50,7 @@ class Peer:
     @property
     def takes_work(self) -> bool:
         """Say whether it may be given a chunk."""
-        return self.ready and not self.retiring and not self.suspects
+        return self.ready and not self.retiring and self.suspects is None
 
     @property
     def is_busy(self) -> bool:

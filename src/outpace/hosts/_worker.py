@@ -44,6 +44,7 @@ from outpace.hosts._usage import own_usage, resident_bytes
 from outpace.hosts._voices import silence, speak_through
 from outpace.hosts._wire import NOTHING, Channel, Message, Packed, pack
 
+SACRIFICE = 300  # of 1000, see proc(5): above what the caller may have, below what is to go first
 _over = threading.Event()  # the worker has said all it has to say
 _speaking = threading.RLock()  # one thread at a time sends to the caller
 
@@ -72,6 +73,7 @@ def serve_on(sock: socket.socket, shared: int) -> None:
     _lane.worker_process = True
     signal.signal(signal.SIGTERM, _terminate)
     os.environ[BORN_OF] = str(os.getpid())
+    _go_before_the_caller()
     _prepare_last_words(shared)
     channel = Channel(sock)
     with contextlib.suppress(EOFError, OSError, Terminated), _ending(channel):
@@ -97,6 +99,13 @@ def serve_on(sock: socket.socket, shared: int) -> None:
                 error = bytes(_pack_error(failed).pickle)
             silence()
         _say(channel, ("bye", *own_usage(), error))
+
+
+def _go_before_the_caller() -> None:
+    """When memory runs out, let the kernel kill a worker, which can be replaced, and not the caller."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "r+") as file:  # noqa: PTH123
+        if int(file.read()) < SACRIFICE:
+            file.write(str(SACRIFICE))
 
 
 def _prepare_last_words(shared: int) -> None:
@@ -140,6 +149,8 @@ def _open(channel: Channel, hello: Message, shared: int) -> tuple[Workers | None
         with contextlib.suppress(OSError, TypeError):  # it may be gone
             os.chdir(meta["directory"])
         outpace.drivers.__path__[:] = meta["drivers"]
+        if (key := meta["authkey"]) is not None:  # proxies of a Manager are to work here too
+            importlib.import_module("multiprocessing.process").current_process().authkey = key
         _reseed()
         _lane.worker_loading = True  # importing the function's module must not start workers again
         fn, setup, is_async, timeout, record, filters = hello.payload.load()

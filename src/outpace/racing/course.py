@@ -28,7 +28,16 @@ from outpace.racing.machine import Controls, measure_controls
 from outpace.racing.result import Entrant
 from outpace.racing.trial import Trial, run_trial
 from outpace.racing.verify import Same
-from outpace.registry import Model, Opening, find, names, opening
+from outpace.registry import (
+    Model,
+    Opening,
+    find,
+    is_request,
+    names,
+    opening,
+    request_names,
+    takes_functions,
+)
 
 Progress = Callable[[str], None]
 
@@ -80,7 +89,7 @@ class Course:
         ):
             check_positive(name, value)
         for model in by_model:
-            find(model)
+            find(model, for_requests=True)
         if budget is not None and not _is_positive(budget):
             msg = f"budget is a number of seconds and more than 0, not {budget!r}"
             raise UsageError(msg)
@@ -95,7 +104,7 @@ class Course:
         self.budget_s = budget or plan.BUDGET
         self.same, self.progress = same, progress or (lambda _: None)
         self.jobs = _jobs(functions, setup, self.items, record)
-        self.runners = [self._runner(name) for name in _with_serial_first(models)]
+        self.runners = [self._runner(name) for name in _with_serial_first(models, self.jobs)]
         self.began = 0.0
         self.controls: Controls | None = None
         self.broken_off = False
@@ -138,12 +147,14 @@ class Course:
 
     def _runner(self, name: str) -> Runner:
         """Enter a model, with the function that it runs natively if there is one."""
-        model = find(name)
+        model = find(name, for_requests=True)
+        wanted = not takes_functions(model.driver), model.driver.native_async
         job = next(
-            (job for job in self.jobs if job.call.is_async == model.driver.native_async),
+            (j for j in self.jobs if (is_request(j.call.fn), j.call.is_async) == wanted),
             self.jobs[0],
         )
-        entrant = Entrant(name, getattr(job.call.fn, "__qualname__", repr(job.call.fn)))
+        of = type(job.call.fn) if is_request(job.call.fn) else job.call.fn
+        entrant = Entrant(name, getattr(of, "__qualname__", repr(of)))
         if (reason := model.unavailable()) is not None:
             entrant.status, entrant.reason = "not-eligible", reason
         runner = Runner(model, job, entrant)
@@ -157,7 +168,8 @@ class Course:
         if runner.is_out:
             return
         driver = runner.model.driver
-        kind = plan.Kind(runner.model.host is not None, driver.overlaps, driver.native_async)
+        cheap_lanes = driver.native_async or not takes_functions(driver)
+        kind = plan.Kind(runner.model.host is not None, driver.overlaps, cheap_lanes)
         by_model = isinstance(self.in_flight, Mapping)
         chosen = plan.setting(
             kind,
@@ -171,7 +183,9 @@ class Course:
             meant_for_it=by_model,
         )
         try:
-            runner.opening = opening(runner.model.name, chosen.workers, chosen.in_flight)
+            runner.opening = opening(
+                runner.model.name, chosen.workers, chosen.in_flight, for_requests=True
+            )
         except ModelUnavailableError as error:
             runner.entrant.status, runner.entrant.reason = "not-eligible", str(error)
             return
@@ -244,13 +258,15 @@ def _jobs(functions: Any, setup: Any, items: list[Any], record: str) -> list[Job
         make_job(fn, items, setup=each, on_error="return", record=record)
         for fn, each in zip(fns, setups, strict=True)
     ]
-    return sorted(jobs, key=lambda job: job.call.is_async)  # a plain one is the reference
+    # A plain one is the reference.
+    return sorted(jobs, key=lambda job: (is_request(job.call.fn), job.call.is_async))
 
 
-def _with_serial_first(models: Sequence[str] | None) -> list[str]:
+def _with_serial_first(models: Sequence[str] | None, jobs: Sequence[Job]) -> list[str]:
     """Return the models to race: all of them, or those asked for, and always serial."""
+    with_requests = any(is_request(job.call.fn) for job in jobs)
     if models is None:
-        return names()
+        return names() + (request_names() if with_requests else [])
     if isinstance(models, str):
         models = [name.strip() for name in models.split(",")]
     chosen = list(dict.fromkeys(models))
@@ -258,7 +274,7 @@ def _with_serial_first(models: Sequence[str] | None) -> list[str]:
         if name == "auto":
             msg = "auto is no model of its own but a choice among them: race those it chooses from"
             raise UsageError(msg)
-        find(name)
+        find(name, for_requests=with_requests)
     return ["serial", *(name for name in chosen if name != "serial")]
 
 

@@ -137,15 +137,14 @@ def _sum_up(runner: Runner, items: int) -> None:
 
 
 def _timeline(runner: Runner, writer: Writer | None) -> Timeline | None:
-    """Make the timeline of the trial that is nearest to the median; None when no item had ended."""
+    """Return the timeline of the trial that is nearest to the median; None when no item had ended."""
     whole = [trial for trial in runner.trials if not trial.stopped] or runner.trials
     middle = Spread.of([trial.makespan_s for trial in whole]).median
     trial = min(whole, key=lambda trial: abs(trial.makespan_s - middle))
-    if not trial.results or trial.flow.recorder is None:
+    if not trial.results or trial.timeline is None:
         return None
-    timeline: Timeline = trial.flow.timeline
-    timeline.writer = writer
-    return timeline
+    trial.timeline.writer = writer
+    return trial.timeline
 
 
 def _judge(runner: Runner, serial: Runner, course: Course) -> None:

@@ -56,7 +56,7 @@ class Kind:
 
     hosted: bool
     overlaps: bool
-    native_async: bool
+    native_async: bool  # or any other whose idle lanes cost next to nothing
 
 
 def setting(

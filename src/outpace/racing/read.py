@@ -1,4 +1,4 @@
-"""A race from the JSON that it was saved as: every field that is used is checked.
+"""A race, or a timeline, from the JSON that it was saved as: every field that is used is checked.
 
 What was raced and where is shown as it stands in the file; a field of the wrong kind is a `UsageError`
 that names it. A file of an older outpace has no timelines, and is read all the same.
@@ -14,7 +14,9 @@ from typing import Any, get_args
 from outpace.errors import UsageError
 from outpace.racing.result import SCHEMA, Entrant, Race, Recommendation, Results, Status
 from outpace.racing.stats import Spread
+from outpace.record.format import SCHEMA as TIMELINE_SCHEMA
 from outpace.record.format import from_json as timeline_from_json
+from outpace.record.timeline import Timeline
 
 LARGEST = 1 << 29  # bytes of a file; a race of the most timelines has a hundredth of that
 NUMBERS = ("startup_s", "speedup", "throughput", "cpu_s", "published_s")
@@ -23,8 +25,8 @@ JOB = {"name": str, "items": int, "item_wall_s": float, "waits": float}
 MACHINE = {"cpus": int, "python": str, "gil": bool}
 
 
-def read(path: str | Path) -> Race:
-    """Read a race from a file that `save` wrote; raise `UsageError` when it holds none."""
+def read(path: str | Path) -> Race | Timeline:
+    """Read a race, or a single timeline, from a file that `save` wrote; else raise `UsageError`."""
     path = Path(path)
     try:
         if path.stat().st_size > LARGEST:
@@ -35,6 +37,8 @@ def read(path: str | Path) -> Race:
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise UsageError(f"{str(path)!r} is no JSON: {error}") from error
     try:
+        if isinstance(content, dict) and content.get("schema") == TIMELINE_SCHEMA:
+            return timeline_from_json(content)
         return from_json(content)
     except UsageError as error:
         raise UsageError(f"{str(path)!r}: {error}") from error

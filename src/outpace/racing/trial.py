@@ -20,6 +20,7 @@ from outpace.flow.run import Flow, releases
 from outpace.hosts._usage import peak_bytes
 from outpace.machine import run_delay
 from outpace.record.recorder import Recorder
+from outpace.record.timeline import Timeline
 from outpace.registry import Opening
 
 clock = time.perf_counter
@@ -38,7 +39,7 @@ class Trial:
     item_delay_s: float  # ready to run with no CPU free; only known where items run in the caller
     stopped: bool
     results: list[Any] = field(repr=False)
-    flow: Flow = field(repr=False)  # what has run, with its record
+    timeline: Timeline | None = field(repr=False)
 
 
 def run_trial(
@@ -80,7 +81,7 @@ def run_trial(
         item_delay_s=(run_delay() - delay_before) / done,
         stopped=flow.abandoned,
         results=results,
-        flow=flow,
+        timeline=None if recorder is None else recorder.timeline(flow),
     )
 
 

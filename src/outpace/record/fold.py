@@ -38,11 +38,15 @@ def partition(started: Sequence[float], ended: Sequence[float]) -> list[int]:
 
 @dataclass(slots=True, frozen=True)
 class Row:
-    """Be a row of a picture: a few lanes of one worker and kind, drawn as one by their amounts."""
+    """Be a row of a picture: a few lanes of one worker and kind, drawn as one by their amounts.
+
+    `sampled` says that something in it is known by amount alone, or from outside.
+    """
 
     name: str
     worker: int
     lanes: tuple[int, ...]
+    sampled: bool
 
 
 def rows(timeline: Timeline, most: int) -> list[Row]:
@@ -61,8 +65,15 @@ def rows(timeline: Timeline, most: int) -> list[Row]:
     ):
         each += 1
     several = len({worker for worker, _ in groups}) > 1
+    by_lane = zip(timeline.intervals.lane, timeline.intervals.sampled, strict=True)
+    sampled = {lane for lane, looked_at in by_lane if looked_at}
     return [
-        _row([timeline.lanes[n] for n in part], part, several=several)
+        Row(
+            _name([timeline.lanes[n] for n in part], several=several),
+            timeline.lanes[part[0]].worker,
+            tuple(part),
+            sampled=not sampled.isdisjoint(part),
+        )
         for group in groups.values()
         for part in (group[at : at + each] for at in range(0, len(group), each))
     ]
@@ -73,10 +84,8 @@ def _place(lane: Lane) -> tuple[int, bool, int]:
     return lane.worker, lane.kind != "loop", lane.number
 
 
-def _row(lanes: list[Lane], numbers: list[int], *, several: bool) -> Row:
+def _name(lanes: list[Lane], *, several: bool) -> str:
     """Name a row after the lanes in it, and after their worker if there are several."""
     first, last = lanes[0], lanes[-1]
     name = first.name if first is last else f"{first.kind}s {first.number}-{last.number}"
-    if several and first.kind != "process":
-        name = f"{first.worker}: {name}"
-    return Row(name, first.worker, tuple(numbers))
+    return f"{first.worker}: {name}" if several and first.kind != "process" else name

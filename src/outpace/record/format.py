@@ -53,6 +53,8 @@ def from_json(data: Any) -> Timeline:
     if data.get("schema") != SCHEMA:
         raise UsageError(f"this is no timeline of the schema {SCHEMA}: {data.get('schema')!r:.60}")
     span = _number(data.get("span_s"), "span_s")
+    if span < 0:
+        raise _wrong("span_s", "a number of at least 0")
     known = _names(data.get("states"), "states")
     if strange := [name for name in known if name not in states.NAMES]:
         raise UsageError(

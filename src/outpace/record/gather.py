@@ -126,7 +126,9 @@ class Gathering:
             for at in range(0, len(kept), group):
                 self._add_row(rows, kept, at, min(at + group, len(kept)))
         self._kept, self._count = [], 0
-        while sum(map(len, self._folded.values())) > MOST:
+        before = len(self) + 1
+        while MOST < len(self) < before:  # unless every lane has but one
+            before = len(self)
             self._folded = {place: _halved(rows) for place, rows in self._folded.items()}
 
     def gathered(self, model: str) -> Gathered:

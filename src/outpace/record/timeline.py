@@ -182,8 +182,8 @@ class Timeline:
     cores: int
     in_flight: int
     lanes: list[Lane] = field(default_factory=list)
-    items: Items = field(default_factory=Items)
-    intervals: Intervals = field(default_factory=Intervals)
+    items: Items = field(default_factory=Items, repr=False)
+    intervals: Intervals = field(default_factory=Intervals, repr=False)
     blocked: list[Blocked] = field(default_factory=list)
     how: str = ""  # it was measured, in a sentence for the reader of a picture
     startup_s: float = 0.0

@@ -20,9 +20,10 @@ from outpace.flow.show import seconds
 from outpace.record import derive, states
 from outpace.record.fold import rows
 from outpace.record.format import DIGITS, as_json
+from outpace.record.grid import in_order
 from outpace.record.timeline import Timeline
 from outpace.report.palette import DARK, LIGHT, Palette, Theme
-from outpace.report.words import at_once, share_words
+from outpace.report.words import at_once, marked, share_words
 
 FINE = 6  # digits of a time that a page keeps: the zoom goes to a millionth
 ROUNDED = ("started", "ended", "wall_s", "cpu_s", "began", "share")
@@ -138,7 +139,7 @@ def _timeline(timeline: Timeline) -> dict[str, Any]:
         content[name] = _packed(content[name], digits)
     return {
         **content,
-        "rows": [{"name": row.name, "lanes": row.lanes} for row in rows(timeline, ROWS)],
+        "rows": [{"name": marked(row), "lanes": row.lanes} for row in rows(timeline, ROWS)],
         "durations": spread and {"edges": spread.edges, "counts": spread.counts},
     }
 
@@ -173,6 +174,7 @@ def _lanes(timelines: Sequence[Timeline]) -> str:
             f'<p class="muted">{HELP}</p>',
             f'<div class="tools">{buttons}<span id="seen" class="muted"></span></div>',
             f'<ul class="legend">{legend}</ul>',
+            _where(timelines) if len(timelines) > 1 else "",
             *(
                 f'<p class="how muted">Measured {escape(how)}.</p>'
                 for how in ways
@@ -182,6 +184,27 @@ def _lanes(timelines: Sequence[Timeline]) -> str:
             "</section>",
         ]
     )
+
+
+def _where(timelines: Sequence[Timeline]) -> str:
+    """Draw where the lane time of each went, side by side: all bars are as long."""
+    rows = []
+    for timeline in timelines:
+        at, parts = 0.0, []
+        shares = derive.shares(timeline)
+        for state in in_order(range(len(shares))):
+            if shares[state] > 0:
+                size = 100 * shares[state]
+                words = escape(f"{states.STATES[state].words}: {shares[state]:.1%}")
+                box = f'x="{at:.4g}" width="{size:.4g}" height="10"'
+                parts.append(f'<rect class="f{state}" {box}><title>{words}</title></rect>')
+                at += size
+        rows.append(
+            f"<tr><td>{escape(timeline.model)}</td><td>"
+            f'<svg viewBox="0 0 100 10" preserveAspectRatio="none">{"".join(parts)}</svg></td></tr>'
+        )
+    head = '<tr><th>where the time of all lanes went</th><th class="left"></th></tr>'
+    return f'<table class="where"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
 
 
 def _article(n: int, timeline: Timeline, how_differs: bool) -> str:  # noqa: FBT001 - internal

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import TextIO
 
 from outpace.flow.show import seconds
@@ -15,7 +16,7 @@ from outpace.record import derive, states
 from outpace.record.fold import Row, rows
 from outpace.record.grid import amounts
 from outpace.record.timeline import Timeline
-from outpace.report.words import at_once, printable, share_words
+from outpace.report.words import at_once, how_measured, printable, share_words
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 BARS = " ▁▂▃▄▅▆▇█"
@@ -171,4 +172,5 @@ def _legend(
             line, length = "", 0
         line += ("   " if line else "") + part
         length += size + (3 if length else 0)
-    return [*lines, line, *dict.fromkeys(t.how for t in timelines if t.how)]
+    notes = [part for note in how_measured(timelines) for part in wrap(note, width)]
+    return [*lines, line, *notes]

@@ -11,7 +11,7 @@ from outpace.record.fold import Row, rows
 from outpace.record.grid import Cell, amounts, below, cells, in_order
 from outpace.record.timeline import Timeline
 from outpace.report.canvas import Canvas
-from outpace.report.words import at_once, share_words, tick_words, ticks, tooltip
+from outpace.report.words import at_once, marked, share_words, tick_words, ticks, tooltip
 
 LEFT, PLOT = 112, 868  # pixels: the names of rows, and the plot beside them
 ROW, GAP, STRIP = 12, 2, 18
@@ -89,15 +89,12 @@ def _lanes(
     until = timeline.began + timeline.span_s * columns / width
     grid = amounts(timeline, drawn, columns, timeline.began, until)
     sums = derive.sums(timeline)
-    marked = zip(timeline.intervals.lane, timeline.intervals.sampled, strict=True)
-    sampled = {lane for lane, by_amount in marked if by_amount}
     before = None
     for row, by_state in zip(drawn, grid, strict=True):
         if before not in (None, row.worker):
             canvas.y += 3
         if names:
-            mark = "≈ " if sampled.intersection(row.lanes) else ""
-            canvas.text(LEFT - 8, canvas.y + 10, mark + row.name, "muted", size=10, anchor="end")
+            canvas.text(LEFT - 8, canvas.y + 10, marked(row), "muted", size=10, anchor="end")
         canvas.group(row=row.name, worker=row.worker)
         canvas.rect("panel", x, canvas.y, width, ROW)
         spent = [sum(column) for column in zip(*(sums[n] for n in row.lanes), strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from outpace.errors import UsageError
 from outpace.record.timeline import Timeline
@@ -10,16 +11,34 @@ from outpace.report.palette import Theme
 from outpace.report.svg import svg
 
 SHARP = 2  # pixels of the PNG for one of the SVG
+LETTER = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">{}</svg>'
 
 
 def check_png() -> None:
-    """Raise `UsageError` when what draws a PNG is not installed."""
+    """Raise `UsageError` when a PNG cannot be drawn here, or would have no words in it."""
     try:
         import resvg_py  # noqa: F401, PLC0415 - only looked for
     except ImportError:
         raise UsageError(
             "to write .png, the extra is needed: pip install 'outpace[png]' (.svg needs nothing)"
         ) from None
+    if not writes_letters():
+        raise UsageError(
+            "this machine has no fonts, so a .png would have no words in it: install some (Debian, "
+            "Ubuntu: fonts-dejavu-core), or save .svg"
+        )
+
+
+def writes_letters(**options: Any) -> bool:
+    """Say whether a letter leaves a trace: without fonts resvg draws none, and says nothing."""
+    import resvg_py  # noqa: PLC0415 - the extra
+
+    letter = '<text y="8" font-family="sans-serif">M</text>'
+    drawn = [
+        bytes(resvg_py.svg_to_bytes(svg_string=LETTER.format(inside), **options))
+        for inside in (letter, "")
+    ]
+    return drawn[0] != drawn[1]
 
 
 def png(

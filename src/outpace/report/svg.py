@@ -15,7 +15,7 @@ from outpace.record.timeline import Timeline
 from outpace.report.canvas import Canvas
 from outpace.report.palette import Theme
 from outpace.report.panel import LEFT, PLOT, TICKS, draw
-from outpace.report.words import tick_words, ticks
+from outpace.report.words import how_measured, tick_words, ticks
 
 WIDTH = LEFT + PLOT + 20
 MARGIN = 16
@@ -72,10 +72,7 @@ def _axis(canvas: Canvas, longest: float) -> None:
 
 def _notes(canvas: Canvas, timelines: Sequence[Timeline]) -> None:
     """Say how each was measured, and name the lines that blocked a loop."""
-    notes = [
-        f"{', '.join(t.model for t in timelines if t.how == how)}: {how}."
-        for how in dict.fromkeys(timeline.how for timeline in timelines if timeline.how)
-    ]
+    notes = how_measured(timelines)
     if any(timeline.is_sampled for timeline in timelines):
         notes.append(f"≈ {AMOUNTS}.")
     notes += [f"{t.model}: {blocked}" for t in timelines for blocked in t.blocked]

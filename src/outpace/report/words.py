@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import floor, log10
 
 from outpace.flow.show import seconds
 from outpace.record import derive, states
+from outpace.record.fold import Row
 from outpace.record.timeline import Timeline
 
 LEAST = 0.005  # of the lane time; less than that is not worth a word
@@ -50,6 +52,17 @@ def tooltip(name: str, sums: list[float]) -> str:
     """Say what a row's lanes did, for whoever points at it."""
     found = [f"{states.STATES[n].words} {seconds(s)}" for n, s in enumerate(sums) if s > 0]
     return f"{name}: {', '.join(found)}"
+
+
+def marked(row: Row) -> str:
+    """Name a row of a picture, with a mark where it is not exact."""
+    return f"≈ {row.name}" if row.sampled else row.name
+
+
+def how_measured(timelines: Sequence[Timeline]) -> list[str]:
+    """Say how each was measured, those together that were measured alike."""
+    ways = dict.fromkeys(timeline.how for timeline in timelines if timeline.how)
+    return [f"{', '.join(t.model for t in timelines if t.how == how)}: {how}." for how in ways]
 
 
 def printable(words: str) -> str:

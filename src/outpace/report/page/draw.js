@@ -68,8 +68,10 @@ function drawLanes(u, t) {
       }
     }
   });
+  u.ctx.save(); // uPlot remembers what it has set
   u.ctx.putImageData(image, Math.round(left), Math.round(top));
   drawEnds(u, t, rowHeight, gap);
+  u.ctx.restore();
 }
 
 // Where one item ends and the next begins, and which ones failed, as far as there is room to see it.

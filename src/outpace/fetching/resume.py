@@ -1,0 +1,148 @@
+"""What an earlier run has done, as its manifest says: to be left out, done again, or asked about.
+
+Every line is checked against what lies there: a page whose file is missing or not as long as its line
+says was not written to the end (a machine that lost its power), and is fetched again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from outpace.errors import UsageError
+from outpace.fetching.kinds import ADVICE
+from outpace.fetching.manifest import Line, read, rewrite
+from outpace.fetching.seen import Counted
+from outpace.fetching.urls import redacted
+
+
+@dataclass(slots=True, eq=False)
+class Done:
+    """Know which lines of the input have theirs in the manifest: as often as they stand there."""
+
+    count: int = 0
+    _written: Counted = field(default_factory=Counted)
+    _met: Counted = field(default_factory=Counted)
+
+    def note(self, url: str) -> None:
+        """Learn of a line of the manifest."""
+        self.count += 1
+        self._written.add(url)
+
+    def again(self, raw: str) -> bool:
+        """Say whether the next line of the input, which is this, is done."""
+        url = redacted(raw)
+        return self._written.holds(url, self._met.add(url))
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._written.close()
+        self._met.close()
+
+
+@dataclass(slots=True, eq=False)
+class Known:
+    """Know what a site wants to be shown when it is asked whether a page has changed."""
+
+    lines: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def validators(self, raw: str) -> tuple[str, ...]:
+        """Return the header fields that ask for a page only if it has changed."""
+        return self.lines.pop(raw, ())
+
+    def fed(self, pages: Iterable[tuple[str, tuple[str, ...]]]) -> Iterator[str]:
+        """Yield URLs, and know of each when it is its turn."""
+        for url, fields in pages:
+            self.lines[url] = fields
+            yield url
+
+    def close(self) -> None:
+        """Forget everything."""
+        self.lines.clear()
+
+
+def finished(path: Path, whole: Callable[[Line], bool]) -> Done:
+    """Read what is done; cut out of the manifest what is not whole on the disk."""
+    done = Done()
+    torn: list[str] = []
+    try:
+        for line in read(path):
+            if "duplicate_of" in line or whole(line):
+                done.note(line["url"])
+            else:
+                torn.append(line["url"])
+    except BaseException:
+        done.close()
+        raise
+    if torn:
+        again = frozenset(torn)
+        rewrite(path, lambda line: "duplicate_of" in line or line["url"] not in again)
+    return done
+
+
+def failed(path: Path, kinds: Collection[str]) -> Iterator[str]:
+    """Yield the URLs that failed: all, or of those kinds."""
+    for kind in kinds:
+        if kind not in ADVICE:
+            raise UsageError(f"there is no kind of failure {kind!r}; there are {', '.join(ADVICE)}")
+    return (
+        line["url"]
+        for line in read(path)
+        if (error := line.get("error")) and (not kinds or error.get("kind") in kinds)
+    )
+
+
+def fetched(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the URLs that were fetched, each with the header fields that ask whether it changed."""
+    for line in read(path):
+        if line.get("error") is None and "duplicate_of" not in line:
+            fields = []
+            if isinstance(etag := line.get("etag"), str) and _is_plain(etag):
+                fields.append(f"If-None-Match: {etag}")
+            if isinstance(date := line.get("last_modified"), str) and _is_plain(date):
+                fields.append(f"If-Modified-Since: {date}")
+            yield line["url"], tuple(fields)
+
+
+def _is_plain(text: str) -> bool:
+    """Say whether a text can be the value of a header field."""
+    return text.isprintable() and text.isascii()
+
+
+def in_directory(root: Path) -> Callable[[Line], bool]:
+    """Return what says whether the page of a line lies in a directory, whole."""
+
+    def whole(line: Line) -> bool:
+        name = line.get("path")
+        if name is None:
+            return line.get("error") is not None
+        try:
+            return os.stat(f"{root}{os.sep}{name}").st_size == line.get("bytes")  # noqa: PTH116
+        except (OSError, ValueError):
+            return False
+
+    return whole
+
+
+def in_archive(archive: Path) -> Callable[[Line], bool]:
+    """Return what says whether the record of a line lies in an archive, whole."""
+    size = archive.stat().st_size if archive.exists() else 0
+
+    def whole(line: Line) -> bool:
+        end = end_of(line)
+        return end <= size if end else line.get("error") is not None
+
+    return whole
+
+
+def end_of(line: Line) -> int:
+    """Say where a line's record ends, 0 where it has none."""
+    offset, length = line.get("offset"), line.get("length")
+    return offset + length if isinstance(offset, int) and isinstance(length, int) else 0
+
+
+def last_end(path: Path) -> int:
+    """Say where the last record of an archive ends of which its manifest knows."""
+    return max(map(end_of, read(path)), default=0)

@@ -1,0 +1,350 @@
+"""The thread between those who submit calls and the workers: their single user.
+
+It drives the engine as `flow.run` does, with calls from a queue for items, and a future for each:
+
+    take what was submitted -> ask the dispatcher -> do it -> wait for reports -> settle futures
+
+Guarantees, tested by `tests/test_executor.py` and by CPython's own tests: every future that was handed
+out is settled, whatever becomes of the workers; nothing of a call is kept once its future is settled;
+it holds no reference to the executor, so one that is dropped ends its manager; at the interpreter's
+exit what was submitted is carried out first.
+
+**One call at a time.** A call goes out alone, and only to a lane that is free. What the engine does for
+the items of a map, several of them in one chunk and the next chunk in hand, would be wrong here: calls
+may wait for one another, and whoever waits for the result of a short one must not wait for the long one
+that happened to travel behind it. So `chunk=None`, the engine's own measuring, is for who asks for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor, Future, InvalidStateError
+from dataclasses import fields
+from typing import Any
+
+from outpace.errors import OutpaceError, WorkerLostError
+from outpace.flow.data import Failure, Settled
+from outpace.flow.dispatch import Dispatcher, Pull, Settle, Start
+from outpace.flow.job import Job
+from outpace.flow.run import Flow
+from outpace.futures.calls import Submitted
+from outpace.futures.travel import ByValue, Customs
+from outpace.registry import Opening
+
+IN_HAND = 4
+SHORT = 0.001
+
+clock = time.perf_counter
+
+Waiting = tuple["Future[Any]", Submitted]
+
+_interpreter_ends = False
+_managers: weakref.WeakSet[Manager] = weakref.WeakSet()
+
+
+class ExecutorBrokenError(OutpaceError, BrokenExecutor):
+    """Say that an executor has no workers and will have none; `__cause__` says why."""
+
+
+class CallLostError(WorkerLostError, BrokenExecutor):
+    """Say that the worker that had this call vanished; the executor goes on.
+
+    It is also a `concurrent.futures.BrokenExecutor`, so that what was written for the standard pools
+    catches it; there it would cost every call that was submitted, here it costs this one.
+    """
+
+
+class OneAtATime(Dispatcher):
+    """Send items out one by one, each to a lane that has nothing to do.
+
+    Where the lanes take from one queue, any of them takes the next item, so a few that wait there keep
+    nobody from anything: `in_hand` of them for each slot, while items are short.
+    """
+
+    __slots__ = ("in_hand",)
+    in_hand: int
+
+    def _room(self) -> int:
+        """Say whether one more item may go out."""
+        slots = max(1, min(self.limit.current, self.slots))
+        short = self._item_s is not None and self._item_s < SHORT
+        return int(self._out.items < slots * (1 + self.in_hand * short))
+
+
+class Manager:
+    """Be the single user of an executor's workers, in a thread of its own."""
+
+    def __init__(self, job: Job, opening: Opening) -> None:
+        """Start nothing yet: the first call that is submitted does."""
+        self.flow = Flow(job, opening)
+        if job.chunk == 1:
+            one_queue = opening.of.host is None
+            self.flow.dispatcher = _one_at_a_time(self.flow.dispatcher, IN_HAND * one_queue)
+        self._customs = Customs() if opening.of.host is not None else None
+        self._inline = opening.of.host is None and opening.of.driver.inline
+        self._thread: threading.Thread | None = None
+        # Shared with those who submit. `RLock`, since a garbage collection may call `end` anywhere.
+        self._lock = threading.RLock()
+        self._inbox: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._listening = False  # it would wait for reports though it could take more calls
+        self._ending = self._terminated = False
+        self._why_not: BaseException | None = None  # it takes no more calls: broken, or forked
+        # The thread's own.
+        self._ahead: deque[Waiting] = deque()  # taken from the inbox, not from us yet
+        self._hungry = False
+        self._running: dict[int, Future[Any]] = {}
+        self._exit_error: BaseException | None = None
+
+    # For any thread.
+
+    def submit(self, call: Submitted) -> Future[Any]:
+        """Take a call; return its future. Raises `RuntimeError` once no more are taken."""
+        future: Future[Any] = Future()
+        with self._lock:
+            self._refuse()
+            if self._thread is None:
+                self._ahead.append((future, call))  # it has begun, also if `end` cancels the others
+                self._begin()
+                return future
+            self._inbox.put((future, call))
+            if self._listening:
+                self._listening = False
+                self.flow.wake()
+        return future
+
+    def end(self, *, cancel: bool = False) -> None:
+        """Take no more calls; carry out what was submitted, or cancel what has not begun."""
+        if self._why_not is not None:
+            return
+        with self._lock:
+            self._ending = True
+            if cancel:
+                with contextlib.suppress(queue.Empty):
+                    while True:
+                        waiting = self._inbox.get_nowait()
+                        if waiting is not None:
+                            waiting[0].cancel()
+            self._inbox.put(None)
+            self._listening = False
+            self.flow.wake()
+
+    def terminate(self) -> None:
+        """Take no more calls, and give up those that are not settled."""
+        self._terminated = True
+        self.end(cancel=True)
+
+    def join(self) -> None:
+        """Wait until everything is done and closed; raise the error of a setup's exit."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+            error, self._exit_error = self._exit_error, None
+            if error is not None:
+                raise error
+
+    def forked(self) -> None:
+        """Learn that this is a copy in a child process, where no thread of ours runs."""
+        self._why_not = RuntimeError(
+            "this executor belongs to the process that this one was forked from; make one here"
+        )
+        self._lock = threading.RLock()
+
+    def _refuse(self) -> None:
+        """Raise unless calls are taken."""
+        why = self._why_not
+        if isinstance(why, ExecutorBrokenError):
+            raise ExecutorBrokenError(*why.args) from why.__cause__
+        if why is not None:
+            raise RuntimeError(*why.args)
+        if self._ending or _interpreter_ends:
+            when = "shutdown" if self._ending else "interpreter shutdown"
+            raise RuntimeError(f"cannot schedule new futures after {when}")
+
+    def _begin(self) -> None:
+        """Start the thread."""
+        thread = threading.Thread(target=self._manage, name="outpace-executor")
+        thread.start()
+        self._thread = thread
+        _managers.add(self)
+
+    # The thread.
+
+    def _manage(self) -> None:
+        """Carry out calls until no more come; settle every future, whatever happens."""
+        try:
+            while not self._over():
+                self._carry()
+                self._hear()
+            if self._terminated:
+                self._break(OutpaceError("its workers were terminated"))
+        except BaseException as error:  # noqa: BLE001 - it is that of every call there is
+            self._break(error)
+        finally:
+            self._close()
+
+    def _over(self) -> bool:
+        """Say whether everything is done."""
+        if self._terminated:
+            return True
+        with self._lock:
+            done = self._ending and not self._ahead and self._inbox.empty()
+        if done:
+            self.flow.dispatcher.exhaust()
+        return self.flow.dispatcher.finished
+
+    def _carry(self) -> None:
+        """Do what the dispatcher decides."""
+        flow = self.flow
+        self._hungry = False
+        for action in flow.dispatcher.decide(clock()):
+            match action:
+                case Pull(room):
+                    self._admit(room)
+                case Start(chunk):
+                    if flow.workers is None:
+                        before = clock()
+                        flow.opened(flow.opening.open(flow.job.call), before)
+                    assert flow.workers is not None
+                    flow.workers.start(chunk)
+                case Settle(settled, positions):
+                    self._settle(settled, positions)
+
+    def _hear(self) -> None:
+        """Wait for reports and, if there is room, for calls."""
+        flow = self.flow
+        if self._over():
+            return
+        if flow.workers is None or (self._inline and not flow.dispatcher.awaits_reports):
+            with contextlib.suppress(queue.Empty):
+                if (waiting := self._inbox.get(timeout=flow.pause)) is not None:
+                    self._ahead.append(waiting)
+            return
+        if self._hungry:
+            self._listening = True
+            # Whoever submits puts first and looks at `_listening` then; here it is the other way round.
+            if not self._inbox.empty() or self._ending:
+                self._listening = False
+                return
+        flow.observe(flow.workers.reports(flow.patience))
+        self._listening = False
+
+    def _admit(self, room: int) -> None:
+        """Give the dispatcher up to that many calls, without those that were cancelled."""
+        calls: list[Submitted | ByValue] = []
+        first = self.flow.dispatcher.counts.pulled
+        while len(calls) < room and (waiting := self._next()) is not None:
+            future, call = waiting
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                item = call if self._customs is None else self._customs.portable(call)
+            except Exception as error:  # noqa: BLE001 - pickling runs the user's code
+                future.set_exception(error)
+                continue
+            self._running[first + len(calls)] = future
+            calls.append(item)
+        self._hungry = len(calls) < room
+        self.flow.dispatcher.admit(calls, clock())
+
+    def _next(self) -> Waiting | None:
+        """Return the next call that was submitted, if there is one."""
+        if self._ahead:
+            return self._ahead.popleft()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if (waiting := self._inbox.get_nowait()) is not None:
+                    return waiting
+        return None
+
+    def _settle(self, settled: Settled, positions: Sequence[int]) -> None:
+        """Settle the futures of calls that have ended, and forget all else about these."""
+        report = settled.report
+        for position in positions:
+            future = self._running.pop(report.indexes[position])
+            failure = report.failures.get(position)
+            with contextlib.suppress(InvalidStateError):  # somebody else has settled it: theirs
+                if failure is None:
+                    future.set_result(report.values[position])
+                else:
+                    future.set_exception(error_of(failure))
+        # A lane of this process has the same report, and may keep it until its next call.
+        report.values.clear()
+        report.failures.clear()
+        if isinstance(settled.items, list):
+            settled.items.clear()
+
+    def _break(self, error: BaseException) -> None:
+        """Give every call that is not settled the error that has ended the workers."""
+        broken = ExecutorBrokenError(f"the executor has no workers any more: {error}")
+        broken.__cause__ = error
+        with self._lock:
+            self._why_not = broken
+            left = [*self._running.values()]
+            while (waiting := self._next()) is not None:
+                if waiting[0].set_running_or_notify_cancel():
+                    left.append(waiting[0])
+        self._running.clear()
+        for future in left:
+            with contextlib.suppress(InvalidStateError):
+                future.set_exception(broken)
+
+    def _close(self) -> None:
+        """Close the workers."""
+        workers = self.flow.workers
+        if workers is None:
+            return
+        if self._terminated:
+            self.flow.hurry()
+        try:
+            workers.close()
+        except BaseException as error:  # noqa: BLE001 - `join` raises it
+            self._exit_error = error
+        self.flow.usage = workers.usage
+
+
+def error_of(failure: Failure) -> BaseException:
+    """Return the error of a call, with the worker's traceback noted on it."""
+    error = failure.error
+    if failure.kind == "lost" and not isinstance(error, BrokenExecutor):
+        lost = CallLostError.__new__(CallLostError, *error.args)
+        lost.__dict__.update(error.__dict__)
+        error = lost
+    if failure.traceback:
+        error.add_note(f"in a worker process:\n{failure.traceback.rstrip()}")
+    return error
+
+
+def _one_at_a_time(dispatcher: Dispatcher, in_hand: int) -> OneAtATime:
+    """Make the dispatcher that sends items out one by one, otherwise the same."""
+    made = OneAtATime(
+        **{each.name: getattr(dispatcher, each.name) for each in fields(dispatcher) if each.init}
+    )
+    made.in_hand = in_hand
+    return made
+
+
+def _at_exit() -> None:
+    """Have every manager carry out what it has; the interpreter then waits for their threads."""
+    global _interpreter_ends  # noqa: PLW0603 - it is one interpreter's, as the flag of the standard pools
+    _interpreter_ends = True
+    for manager in list(_managers):
+        manager.end()
+
+
+def _after_fork() -> None:
+    """Tell the copies of all managers that they are copies."""
+    for manager in list(_managers):
+        manager.forked()
+    _managers.clear()
+
+
+# What the standard pools use: it comes before the interpreter waits for threads that are no daemons.
+threading._register_atexit(_at_exit)  # type: ignore[attr-defined]  # noqa: SLF001
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

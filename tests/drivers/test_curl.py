@@ -1,0 +1,154 @@
+"""The curl driver by the contract of drivers: what goes in is reported once, and nothing is left."""
+
+import threading
+import time
+
+import pytest
+
+pytest.importorskip("pycurl", reason="the curl driver needs pycurl")
+
+import outpace
+from outpace.drivers import _poller
+from outpace.drivers.curl import driver
+from outpace.errors import UnknownModelError, UsageTypeError
+from outpace.experiments import server
+from outpace.fetching.request import Getter
+from outpace.flow.data import Chunk
+from outpace.flow.protocol import Call
+from outpace.registry import find, names, request_names
+
+
+@pytest.fixture(params=["epoll", "selector"])
+def waiting(request, monkeypatch):
+    """Have the driver wait with each of its two ways."""
+    if request.param == "selector":
+        monkeypatch.setattr(_poller, "poller", _poller.Selector)
+        monkeypatch.setattr("outpace.drivers.curl.poller", _poller.Selector)
+
+
+def opened(lanes=100, **settings):
+    return driver.open(Call(Getter(user_agent="test", **settings)), lanes)
+
+
+def all_reports(workers, count):
+    reports, seen = [], 0
+    while seen < count:
+        for report in workers.reports(10.0):
+            reports.append(report)
+            seen += len(report)
+    return reports
+
+
+def test_every_item_is_reported_once(waiting):
+    with server.running(0.0) as base:
+        urls = server.urls(base, 500)
+        workers = opened(in_flight=20)
+        try:
+            workers.start(Chunk(7, urls[:300]))
+            workers.start(Chunk(307, urls[300:]))
+            reports = all_reports(workers, 500)
+            assert workers.reports(0.0) == ()
+        finally:
+            workers.close()
+
+    indexes = [index for report in reports for index in report.indexes]
+    assert sorted(indexes) == list(range(7, 507))
+    for report in reports:
+        assert all(page.status == 200 for page in report.values)
+        assert all(a <= b for a, b in zip(report.started, report.ended, strict=True))
+
+
+def test_connections_are_used_again():
+    with server.running(0.0) as base:
+        workers = opened(in_flight=3, per_host=3)
+        try:
+            workers.start(Chunk(0, [f"{base}/page/{n}" for n in range(100)]))
+            all_reports(workers, 100)
+            transfers = workers._free
+            made = sum(t.curl.getinfo(_num_connects()) for t in transfers)
+        finally:
+            workers.close()
+
+    assert len(transfers) <= 3
+    assert made <= 3  # of the last three pages
+
+
+def _num_connects():
+    import pycurl
+
+    return pycurl.NUM_CONNECTS
+
+
+def test_reports_ends_when_its_time_is_up_and_when_it_is_woken(waiting):
+    with server.running(30.0) as base:
+        workers = opened()
+        try:
+            workers.start(Chunk(0, [f"{base}/page/0"]))
+            began = time.monotonic()
+            assert workers.reports(0.05) == ()
+            assert 0.04 <= time.monotonic() - began < 5
+            thread = threading.Timer(0.05, workers.wake)
+            thread.start()
+            assert workers.reports(None) == ()
+            thread.join()
+            assert [index for _, index, _ in workers.running()] == [0]
+        finally:
+            workers.close()
+            workers.close()
+
+
+def test_a_calls_timeout_is_kept():
+    with server.running(30.0) as base:
+        workers = driver.open(Call(Getter(), timeout=0.1), 10)
+        try:
+            workers.start(Chunk(0, [f"{base}/page/0"]))
+            (report,) = workers.reports(10.0)
+        finally:
+            workers.close()
+
+    assert report.failures[0].kind == "timed-out"
+    assert report.failures[0].error.kind == "timeout"
+
+
+def test_a_getter_is_a_function_too():
+    with server.running(0.0) as base:
+        urls = [f"{base}/page/{n}" for n in range(6)]
+        pages = list(outpace.map(Getter(), urls, model="threads", in_flight=3))
+
+    assert [(page.url, page.status) for page in pages] == [(url, 200) for url in urls]
+
+
+def test_it_is_a_model_of_no_function():
+    assert request_names() == ["fetch", "processes+fetch"]
+    assert not set(names()) & {"curl", "fetch", *request_names()}
+    for name in request_names():
+        with pytest.raises(UnknownModelError):
+            outpace.map(abs, [1], model=name)
+        assert find(name, for_requests=True).driver is driver
+    with pytest.raises(UsageTypeError, match=r"outpace\.fetch"):
+        driver.open(Call(abs), 1)
+
+
+def test_a_worker_that_is_killed_costs_no_page():
+    """Its pages are fetched again by the one that takes its place."""
+    with server.running(0.02) as base:
+        urls = server.urls(base, 400)
+        seen = []
+        with outpace.fetch(urls, workers=2, per_host=2, in_flight=16, timeout=20) as run:
+            for outcome in run:
+                seen.append(outcome)
+                if len(seen) == 20:
+                    crew = run._flow.workers
+                    _kill_one(crew)
+
+    assert sorted(outcome.item for outcome in seen) == sorted(urls)
+    lost = [outcome for outcome in seen if not outcome.ok]
+    assert all(outcome.kind == "lost" for outcome in lost)
+    assert len(lost) <= 16
+
+
+def _kill_one(crew):
+    import os
+    import signal
+
+    os.kill(next(iter(crew._workers)), signal.SIGKILL)

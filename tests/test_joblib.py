@@ -1,0 +1,161 @@
+"""joblib carries its batches out by our executor, and joblib's own tests say that it does so rightly."""
+
+import json
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import joblib
+import pytest
+
+import outpace
+
+# joblib's own tests: what is not run, as patterns of names, and why.
+OTHERS = "another backend of joblib's, in which nothing of ours takes part"
+CLASSES = "it asks for joblib's own class, and ours stands in its place"
+MEMMAP = "arrays travel beside the pickle, and are not written to files that workers map"
+REUSE = "our workers live as long as the `with parallel_config` or the Parallel, and no longer"
+LEFT_OUT = {
+    "*multiprocessing*": OTHERS,
+    "*MultiprocessingBackend*": OTHERS,
+    "*sequential*": OTHERS,
+    "*spawn*": OTHERS,
+    "test_parallel_with_*": "its programs start without the plug-in, and so with joblib's own backend",
+    "test_no_blas_crash_*": "its work is that of a library, not of a backend, and takes long",
+    "test_dispatch_race_condition[[]*-12-*": "twelve processes that import NumPy take long on few cores",
+    "test_loky_reuse_workers*": "it asks loky's own pool whether it was used again",
+    "test_nested_parallel_warnings[[]threading-loky-*": "loky cannot start workers there; ours can",
+    "test_nested_exception_dispatch*": "joblib expects it to fail: the inner loops are its own",
+    "test_parallel_pickling": "the error is TransferError, which names the item; loky's PicklingError",
+    "test_batching_auto_threading": "our batches grow with threads too",
+    "test_overwrite_default_backend": CLASSES,
+    "test_backend_context_manager*": CLASSES,
+    "test_backend_hinting_and_constraints*": CLASSES,
+    "test_auto_memmap_on_arrays_from_generator*": MEMMAP,
+    "test_memmapping_leaks*": MEMMAP,
+    "test_initializer_reused*": REUSE,
+    "test_multiple_generator_call_separated_gc[[]*loky*": "loky's calls share workers; ours do not",
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _registered() -> None:
+    outpace.register_joblib()
+
+
+def square(x):
+    return x * x
+
+
+def threads_of_a_library():
+    return os.environ.get("OMP_NUM_THREADS")
+
+
+@pytest.mark.parametrize("model", outpace.registry.names())
+def test_calls_are_carried_out_under_every_model(model) -> None:
+    with joblib.parallel_config(backend="outpace", model=model, n_jobs=2):
+        assert joblib.Parallel()(joblib.delayed(square)(n) for n in range(50)) == [
+            n * n for n in range(50)
+        ]
+
+
+def test_what_one_parallel_has_started_the_next_finds() -> None:
+    with joblib.parallel_config(backend="outpace", n_jobs=1 + 1):
+        first = set(joblib.Parallel()(joblib.delayed(os.getpid)() for _ in range(20)))
+        second = set(joblib.Parallel()(joblib.delayed(os.getpid)() for _ in range(20)))
+
+    assert os.getpid() not in first | second
+    assert first & second
+
+
+def test_an_error_is_raised_as_it_is_with_the_workers_traceback() -> None:
+    with (
+        joblib.parallel_config(backend="outpace", n_jobs=2),
+        pytest.raises(ZeroDivisionError) as raised,
+    ):
+        joblib.Parallel()(joblib.delayed(divmod)(1, n) for n in (1, 0))
+
+    assert "in a worker process" in "".join(raised.value.__notes__)
+
+
+def test_a_call_that_takes_too_long_is_stopped_and_the_next_parallel_has_workers() -> None:
+    with joblib.parallel_config(backend="outpace", n_jobs=2):
+        began = time.monotonic()
+        with pytest.raises(multiprocessing.TimeoutError):
+            joblib.Parallel(timeout=0.2)(joblib.delayed(time.sleep)(n) for n in (0, 60))
+        assert time.monotonic() - began < 20
+
+        assert joblib.Parallel()(joblib.delayed(square)(n) for n in range(3)) == [0, 1, 4]
+
+
+def test_threads_share_their_memory_and_processes_do_not() -> None:
+    main = threading.get_native_id()
+    with joblib.parallel_config(backend="outpace", model="threads", n_jobs=2):
+        shared = joblib.Parallel(require="sharedmem")._backend
+        ids = joblib.Parallel()(joblib.delayed(threading.get_native_id)() for _ in range(4))
+    with joblib.parallel_config(backend="outpace", n_jobs=2):
+        not_shared = joblib.Parallel(require="sharedmem")._backend
+
+    assert type(shared).__module__ == "outpace.futures.joblib"
+    assert type(not_shared).__module__ != "outpace.futures.joblib"
+    assert main not in ids
+
+
+def test_workers_leave_the_other_cores_to_the_others() -> None:
+    with joblib.parallel_config(backend="outpace", n_jobs=2, inner_max_num_threads=1):
+        assert joblib.Parallel()(joblib.delayed(threads_of_a_library)() for _ in range(2)) == [
+            "1",
+            "1",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"model": "proceses"}, "there is no model"), ({"colour": 1}, "no option colour")],
+)
+def test_a_wrong_option_is_one_clear_line(options, says) -> None:
+    with (
+        pytest.raises(outpace.OutpaceError, match=says),
+        joblib.parallel_config(backend="outpace", **options),
+    ):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_joblibs_own_tests_pass(tmp_path, record_property) -> None:
+    tests = Path(__file__).parent
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-p", "in_place_joblib", "--pyargs"),
+            *("joblib.test.test_parallel", "-q", "-c", os.devnull, "-p", "no:cacheprovider"),
+            *(
+                "--basetemp",
+                tmp_path / "theirs",
+                "--tb=short",
+                "--timeout=60",
+                "-rf",
+                "--disable-warnings",
+            ),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tests), "LEFT_OUT": json.dumps(list(LEFT_OUT))},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    last = done.stdout.strip().splitlines()[-1]
+    record_property("ends", last)
+    passed = re.search(r"(\d+) passed", last)
+    assert passed
+    assert (
+        int(passed[1]) > 200
+    )  # else the names of the tests have changed, and hardly any was chosen
