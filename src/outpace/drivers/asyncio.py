@@ -34,12 +34,12 @@ from itertools import islice
 from typing import Any
 
 from outpace.drivers import _lane
-from outpace.drivers._columns import Columns
 from outpace.drivers._drive import awaited, drive
 from outpace.drivers._lane import enter, failed, setup_failed
 from outpace.drivers._late import AGAIN, LateItems
 from outpace.drivers._loop import apart_from_loops, close_loop
 from outpace.drivers._pace import Pace
+from outpace.drivers._traced import Traced
 from outpace.drivers._watch import LoopWatch
 from outpace.flow.board import Board, Place, Row, Shape
 from outpace.flow.data import Chunk, Failure, Report
@@ -128,7 +128,7 @@ class AsyncioWorkers:
         self._row_now, self._places = board.rows[0], board.places
         self._watch = LoopWatch(board, loop if is_ours else None) if call.record != "off" else None
         self._pace = Pace(call, board, lanes, self._watch)
-        self._ended = Columns(self._pace)
+        self._ended = Traced(self._pace)
         timeout = call.timeout
         self._late = None if timeout is None else LateItems(timeout, clock())
         self._breath = min(BREATH, timeout or BREATH)
@@ -220,7 +220,7 @@ class AsyncioWorkers:
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
         if self._watch is not None:
             self._watch.close()
-        ended, self._ended = self._ended, Columns(self._pace)
+        ended, self._ended = self._ended, Traced(self._pace)
         return ended.whole().reports(0.0)
 
     def unreported(self) -> Trace | None:
@@ -280,7 +280,7 @@ class AsyncioWorkers:
             now = clock()
             self._pace.opened(now - self._since)
             self._since = now
-        ended, self._ended = self._ended, Columns(self._pace)
+        ended, self._ended = self._ended, Traced(self._pace)
         before, self._cpu = self._cpu, time.thread_time()
         reports = ended.reports(self._cpu - before)
         self._out -= sum(map(len, reports))
@@ -409,7 +409,7 @@ class AsyncioWorkers:
         if self._late is not None:
             self._late.judge(n - 1, values, failures, row.times)
         self._pace.end_row(trace, row.times, n)
-        self._ended.row(first, values, failures, row.column(n), trace)
+        self._ended.add_row(first, values, failures, row.column(n), trace)
         self._announce()
 
     async def _finish(self, number: int, waiting: _Waiting) -> None:
@@ -435,7 +435,7 @@ class AsyncioWorkers:
         cost = pace.item(started, *first)
         if self._late is not None and number in self._late:
             cancelled, failure = False, self._late.verdict(number, self._tasks[number], failure)
-        self._ended.one(index, value, failure, (started, clock()), cost)
+        self._ended.add(index, value, failure, (started, clock()), cost)
         self._announce()
         if cancelled:
             raise asyncio.CancelledError
