@@ -23,7 +23,7 @@ from outpace.drivers._lane import Lane, sequential
 from outpace.drivers._late import ABANDONED, Watch, timed_out
 from outpace.errors import WorkerStartError
 from outpace.flow.data import Chunk, Report, Returned
-from outpace.flow.ending import HURRY
+from outpace.flow.ending import HURRY, Terminated
 from outpace.flow.protocol import Call, Usage
 
 
@@ -47,6 +47,10 @@ class Threads:
         try:
             for _ in range(lanes):
                 workers.wait_ready()
+        except (KeyboardInterrupt, Terminated):
+            workers.interrupt()  # a setup may never open
+            workers.close()
+            raise
         except BaseException:
             workers.close()
             raise
@@ -130,7 +134,11 @@ class ThreadWorkers:
         until = clock() + HURRY
         while self._threads and threading.main_thread().is_alive():  # else all is ending
             number, thread = next(iter(self._threads.items()))
-            thread.join(max(0.0, until - clock()) if self._hurry else None)
+            try:
+                thread.join(max(0.0, until - clock()) if self._hurry else None)
+            except BaseException:  # whoever waits has had enough; closing again waits no more
+                self._hurry = True
+                raise
             del self._threads[number]
         if self._exit_error is not None:
             error, self._exit_error = self._exit_error, None

@@ -4,7 +4,8 @@ An item that was alone in its worker is to blame. Of several, those that may hav
 and each runs again alone, in a worker of its own, before it is called lost. An event loop narrows it
 down: only the item that had the loop can have ended the process. Where nobody stands out (all were
 waiting, as when somebody outside kills a worker), all go back free once; who is there the second time is
-a suspect. So every death either settles an item or makes the circle smaller, and none repeats for ever.
+a suspect. A worker that was found broken was so before, perhaps: all that it had begun are suspects. So
+every death either settles an item or makes the circle smaller, and none repeats for ever.
 
 Pure. Tested by `tests/hosts/test_blame.py`.
 """
@@ -32,9 +33,12 @@ class Scene:
     lanes: int
     has_loop: bool = False
     alone: bool = False  # a suspect ran, and nothing else
+    cut_off: bool = False  # it did not die, but could not be understood any more
 
     @classmethod
-    def of(cls, board: Board, out: Iterable[int], lanes: int, *, alone: bool) -> Scene:
+    def of(
+        cls, board: Board, out: Iterable[int], lanes: int, *, alone: bool, cut_off: bool = False
+    ) -> Scene:
         """Read it off a board."""
         there = set(out)
         step = board.stepping()
@@ -46,6 +50,7 @@ class Scene:
             lanes=lanes,
             has_loop=board.on_loop is not None,
             alone=alone,
+            cut_off=cut_off,
         )
 
 
@@ -67,6 +72,10 @@ class Judge:
         """Say who is to blame."""
         if scene.alone:
             return Verdict(lost=sorted(scene.out))
+        if (
+            scene.cut_off and scene.ended
+        ):  # whatever did it, its worker may have gone on for a while
+            return Verdict(suspects=sorted(scene.ended | set(scene.running)))
         if scene.stepping is not None:
             return Verdict(suspects=[scene.stepping])
         if scene.lanes == 1 and len(scene.running) == 1:

@@ -29,7 +29,7 @@ from outpace.flow.protocol import Call, Care, Driver, Usage
 from outpace.hosts._deadlines import Deadlines
 from outpace.hosts._ear import Ear
 from outpace.hosts._goodbye import say_goodbye
-from outpace.hosts._group import describe_exit, kill_group
+from outpace.hosts._group import CUT_OFF, KILL, describe_exit, kill_group
 from outpace.hosts._hello import pack_call, surroundings
 from outpace.hosts._inquest import Inquest
 from outpace.hosts._launch import Death, Launched, Launcher, launcher
@@ -40,10 +40,7 @@ from outpace.hosts._value import by_value
 from outpace.hosts._voices import Ears
 from outpace.hosts._wire import Channel, Message, Packed, pack
 
-EXIT_PATIENCE = (
-    10.0  # seconds that the exit of a setup may take: to flush, to say goodbye to a server
-)
-DYING = 0.1  # seconds between the end of the socket of a process that dies and its own
+DYING = 0.3  # seconds between the end of the socket of a process that dies and its own
 LAST_WORD = 1.0  # seconds from a worker's last word to its end: for what it does at exit
 
 clock = time.perf_counter
@@ -220,6 +217,8 @@ class Crew:
         match message.meta:
             case ("report", *columns):
                 report = worker.report(columns, message.payload)
+                if worker.late:
+                    self._inquest.too_late(worker, report)
                 if len(report.failures) < len(report):
                     self._places.something_ended_well()
                 self._news.append(report)
@@ -271,8 +270,9 @@ class Crew:
             self._retire(worker)
         while worker.suspects and not worker.out.chunks:
             self._send(worker, worker.suspects.popleft())
-        over = worker.retiring or worker.suspects is not None
-        if over and not worker.out.chunks:
+        if worker.suspects is not None and not worker.out.chunks:
+            worker.retiring = True  # whoever else becomes a suspect needs another
+        if worker.retiring and not worker.out.chunks:
             with contextlib.suppress(OSError):
                 worker.channel.sock.shutdown(socket.SHUT_WR)
 
@@ -316,14 +316,16 @@ class Crew:
         """Deal with a socket that has ended, or makes no sense: the process is dead, or about to be."""
         death = self._launcher.wait_death(worker.pid, LAST_WORD if worker.said_bye else DYING)
         if death is None:
-            worker.cut_off = not worker.said_bye
             kill_group(worker.pid)
-            death = self._launcher.wait_death(worker.pid, LAST_WORD)
-        self._bury(worker, death or Death(None))
+            death = self._launcher.wait_death(worker.pid, LAST_WORD) or Death(None)
+            # Killed by us, it seems; else it was dying after all.
+            worker.cut_off = death.exitcode in (None, -KILL) and not worker.said_bye
+        self._bury(worker, death)
 
     def _bury(self, worker: Peer, death: Death) -> None:
         """Account for what a dead worker had, and replace it."""
         del self._workers[worker.pid]
+        worker.cut_off = worker.cut_off or death.exitcode == CUT_OFF
         self._ear.remove(worker.channel)
         worker.channel.close()
         try:
@@ -356,7 +358,8 @@ class Crew:
         The others go on meanwhile; there are at most as many such workers as there are others.
         """
         for suspect in suspects:
-            apart = [worker for worker in self._workers.values() if worker.suspects is not None]
+            everybody = self._workers.values()
+            apart = [w for w in everybody if w.suspects is not None and not w.retiring]
             idlest = min(apart, key=lambda w: len(w.suspects or ()) + w.out.chunks, default=None)
             load = 0 if idlest is None else len(idlest.suspects or ()) + idlest.out.chunks
             if idlest is None or (load and len(apart) < self._count):

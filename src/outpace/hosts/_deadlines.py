@@ -66,10 +66,10 @@ class Deadlines:
 
     @staticmethod
     def _kill(peer: Peer) -> None:
-        """Kill it, unless what was late has ended meanwhile."""
-        still = {index for index, _ in peer.running()}
-        peer.late = {index: since for index, since in peer.late.items() if index in still}
-        if peer.late:
+        """Kill it, unless what was late has ended meanwhile; that will be reported, as too late."""
+        running = {index for index, _ in peer.running()}
+        if still := {index: since for index, since in peer.late.items() if index in running}:
+            peer.late = still
             kill_group(peer.pid)
             peer.kill_at = float("inf")  # once is enough; its death will be reported
         else:

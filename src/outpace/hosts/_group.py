@@ -13,10 +13,12 @@ import struct
 # What a template says: its kind, a process, a wait status, the most bytes it had resident.
 RECORD = struct.Struct("<cxxxqiq")
 WHERE = getattr(signal, "SIGUSR2", 0)  # asks a worker to write down where it is
+CUT_OFF = 87  # the exit code of a worker that cannot use its socket; arbitrary, and nobody else's
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 AT_ONCE = 64  # workers in one message, with two descriptors each; the kernel allows 253 of those
 
 
-def kill_group(pid: int, how: int = getattr(signal, "SIGKILL", signal.SIGTERM)) -> None:
+def kill_group(pid: int, how: int = KILL) -> None:
     """Send a signal to a worker's whole process group, if there is anything left of it."""
     with contextlib.suppress(OSError):
         if hasattr(os, "killpg"):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from outpace.flow.data import Chunk, Failure, Report, Returned
 from outpace.hosts._blame import Judge, Scene, Verdict
 from outpace.hosts._launch import Death
-from outpace.hosts._obituary import Memory, Obituary, late
+from outpace.hosts._obituary import TOO_LATE, Memory, Obituary, late
 from outpace.hosts._peer import Peer, failures
 
 
@@ -38,17 +38,22 @@ class Inquest:
         """Say what becomes of everything that the worker had."""
         chunks = worker.out.drain()
         out = [index for chunk in chunks for index in chunk.indexes]
+        scene = Scene.of(
+            worker.shared.board,
+            out,
+            worker.lanes,
+            alone=worker.suspects is not None,
+            cut_off=worker.cut_off,
+        )
         if worker.was_killed:
             verdict = Verdict(lost=[index for index in worker.late if index in out])
         else:
-            board = worker.shared.board
-            verdict = self._judge.judge(
-                Scene.of(board, out, worker.lanes, alone=worker.suspects is not None)
-            )
+            verdict = self._judge.judge(scene)
         found = Findings()
         since = dict(worker.running()) | worker.late
         for chunk in _singled_out(verdict.lost, chunks):
-            failure = self._failure(worker, death, begun=chunk.first in since)
+            begun = chunk.first in since or chunk.first in scene.ended
+            failure = self._failure(worker, death, begun=begun)
             begin = since.get(chunk.first)
             found.news.append(failures(chunk, failure, worker.number, begin))
         held = {*verdict.lost, *verdict.suspects}
@@ -58,6 +63,18 @@ class Inquest:
         found.suspects = [*_singled_out(verdict.suspects, chunks), *(worker.suspects or ())]
         return found
 
+    def too_late(self, worker: Peer, report: Report) -> None:
+        """Let items that have ended while their worker was about to be killed for them be too late.
+
+        What asks a worker where it is can make native code return early, with half of its work done.
+        """
+        assert self._timeout is not None
+        for position, index in enumerate(report.indexes):
+            if worker.late.pop(index, None) is not None and position not in report.failures:
+                report.values[position] = None
+                words = worker.shared.last_words()
+                report.failures[position] = late(self._timeout, words, TOO_LATE)
+
     def _failure(self, worker: Peer, death: Death, *, begun: bool) -> Failure:
         """Make the failure of an item that is to blame."""
         words = worker.shared.last_words()
@@ -65,9 +82,7 @@ class Inquest:
             assert self._timeout is not None
             return late(self._timeout, words)
         oom = self._memory.ran_out()
-        # One that finds its socket closed, after an item has ended, ends as if all were well.
-        cut_off = worker.cut_off or (death.exitcode == 0 and not begun)
-        facts = (death, worker.number, self._workers, words, oom, begun, cut_off)
+        facts = (death, worker.number, self._workers, words, oom, begun, worker.cut_off)
         return Obituary(*facts).lost()
 
 

@@ -16,6 +16,7 @@ from outpace.hosts._group import describe_exit
 from outpace.hosts._launch import PACKAGE_ROOT, Death
 
 CRASHES = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT")
+WORKING = (" in _called", " in run_forever")  # frames of ours in whichever thread has items
 OURS = f'File "{PACKAGE_ROOT}/outpace/'  # how a line of our own begins in a stack
 SHOWN = 12  # lines of last words in a message; the error has them all
 
@@ -88,29 +89,45 @@ def _theirs(last_words: str) -> list[str]:
     return lines[: ours[0]] if ours else lines
 
 
-def late(seconds: float, last_words: str | None) -> Failure:
-    """Make the failure of an item whose worker was killed because its time was up."""
+KILLED = "its worker process was killed, with all that it had started, and replaced"
+TOO_LATE = "it ended by itself just before its worker process was killed, and that was too late"
+
+
+def late(seconds: float, last_words: str | None, what: str = KILLED) -> Failure:
+    """Make the failure of an item whose time was up."""
     where = _innermost(last_words)
-    what = "its worker process was killed, with all that it had started, and replaced"
     return timed_out(seconds, what + (f"; it was at {where}" if where else ""), last_words)
 
 
 def _innermost(last_words: str | None) -> str | None:
-    """Return where the newest stack of the main thread is, as file:line in function."""
-    newest = None
-    for line in (last_words or "").splitlines():
-        stripped = line.strip()
-        if stripped.startswith(("Current thread", "Thread")):
-            newest = None
-        elif newest is None and stripped.startswith("File "):
-            newest = stripped
-    if newest is None:
+    """Return where the item is, as file:line in function, None where that is not clear.
+
+    That is the innermost frame of the one thread that has an item or a loop; of the main thread where
+    none can be seen to have one, as in a recursion too deep for faulthandler to write down.
+    """
+    stacks = _newest_stacks(last_words or "")
+    working = [stack for stack in stacks if any(frame.endswith(WORKING) for frame in stack)]
+    stack = working[0] if len(working) == 1 else [] if working else (stacks or [[]])[-1]
+    if not stack:
         return None
     with contextlib.suppress(ValueError):  # File "work.py", line 12 in stuck
-        path, _, rest = newest.removeprefix("File ").partition(", line ")
+        path, _, rest = stack[0].removeprefix("File ").partition(", line ")
         number, _, function = rest.partition(" in ")
-        return f"{path.strip(chr(34))}:{number} in {function}"
-    return newest
+        return f"{path.strip(chr(34))}:{int(number)} in {function}"
+    return stack[0]
+
+
+def _newest_stacks(last_words: str) -> list[list[str]]:
+    """Return the stack of each thread, the innermost frame first; the main thread's is the last."""
+    stacks: list[list[str]] = []
+    whole = True  # an account ends with the current thread
+    for line in map(str.strip, last_words.splitlines()):
+        if line.startswith(("Current thread", "Thread")):
+            stacks = [[]] if whole else [*stacks, []]
+            whole = line.startswith("Current")
+        elif line.startswith("File ") and stacks:
+            stacks[-1].append(line)
+    return stacks
 
 
 class Memory:

@@ -18,6 +18,7 @@ all the same, by mistake: what does not begin as a frame does is `Garbled`, and 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import struct
@@ -42,10 +43,11 @@ ASIDE = 32_768
 
 @dataclass(slots=True)
 class Packed:
-    """Be a value, pickled."""
+    """Be a value, pickled; `plain` says that nothing but Python's own types is in it, so it loads."""
 
     pickle: bytes | bytearray | memoryview
     buffers: list[Any]
+    plain: bool = False
 
     def load(self) -> Any:
         """Return the value; raise whatever its unpickling raises."""
@@ -69,17 +71,29 @@ def pack(value: object, *, by_value: bool = False, whole: bool = False) -> Packe
         buffers.append(view)
         return False
 
-    if not by_value:
-        try:
-            plain = pickle.dumps(value, 5, buffer_callback=aside)
-        except Exception:  # noqa: BLE001 - then cloudpickle, whose error is the one to show
-            plain = b"__main__"
-        if b"__main__" not in plain:
-            return Packed(plain, buffers)
-        buffers.clear()
     file = io.BytesIO()
+    if not by_value:
+        pickler = _Watching(file, 5, buffer_callback=aside)
+        with contextlib.suppress(Exception):  # then cloudpickle, whose error is the one to show
+            pickler.dump(value)
+            plain = file.getvalue()
+            if b"__main__" not in plain:
+                return Packed(plain, buffers, pickler.plain)
+        buffers.clear()
+        file = io.BytesIO()
     cloudpickle.Pickler(file, 5, buffer_callback=aside).dump(value)
     return Packed(file.getvalue(), buffers)
+
+
+class _Watching(pickle.Pickler):
+    """Notice whatever is not of Python's own types, for which this is never asked."""
+
+    plain = True
+
+    def reducer_override(self, _obj: object) -> Any:
+        """Notice it; have it pickled as usual."""
+        self.plain = False
+        return NotImplemented
 
 
 @dataclass(slots=True)

@@ -38,7 +38,7 @@ from outpace.flow.ending import Terminated
 from outpace.flow.protocol import Call, Workers
 from outpace.hosts._family import BORN_OF
 from outpace.hosts._filters import set_filters
-from outpace.hosts._group import WHERE, kill_group
+from outpace.hosts._group import CUT_OFF, WHERE, kill_group
 from outpace.hosts._shared import attach
 from outpace.hosts._usage import own_usage, resident_bytes
 from outpace.hosts._voices import silence, speak_through
@@ -76,29 +76,37 @@ def serve_on(sock: socket.socket, shared: int) -> None:
     _go_before_the_caller()
     _prepare_last_words(shared)
     channel = Channel(sock)
-    with contextlib.suppress(EOFError, OSError, Terminated), _ending(channel):
-        hello = channel.receive()
-        assert hello is not None
-        if hasattr(os, "register_at_fork"):  # what an item forks has no business with the caller
-            os.register_at_fork(after_in_child=channel.close)
-        speak_through(lambda meta, payload: _say(channel, meta, payload), hello.meta["log"])
-        workers, inline = _open(channel, hello, shared)
-        if workers is None:
-            return
-        error = b""
+    try:
+        with contextlib.suppress(EOFError, Terminated), _ending(channel):
+            _serve(channel, shared)
+    except OSError as error:  # an item has closed the socket, or the caller is gone
+        raise SystemExit(CUT_OFF) from error
+
+
+def _serve(channel: Channel, shared: int) -> None:
+    """Hear what to be, be it, and say goodbye."""
+    hello = channel.receive()
+    assert hello is not None
+    if hasattr(os, "register_at_fork"):  # what an item forks has no business with the caller
+        os.register_at_fork(after_in_child=channel.close)
+    speak_through(lambda meta, payload: _say(channel, meta, payload), hello.meta["log"])
+    workers, inline = _open(channel, hello, shared)
+    if workers is None:
+        return
+    error = b""
+    try:
+        weigh = resident_bytes if hello.meta["weigh"] else _no_weight
+        _say(channel, ("ready", time.perf_counter(), weigh()))
+        with contextlib.suppress(EOFError):  # the caller has closed its side: all is done
+            (_serve_inline if inline else _serve_threaded)(channel, workers, weigh)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a setup's exit is not cut short
         try:
-            weigh = resident_bytes if hello.meta["weigh"] else _no_weight
-            _say(channel, ("ready", time.perf_counter(), weigh()))
-            with contextlib.suppress(EOFError):  # the caller has closed its side: all is done
-                (_serve_inline if inline else _serve_threaded)(channel, workers, weigh)
-        finally:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a setup's exit is not cut short
-            try:
-                workers.close()
-            except SetupError as failed:
-                error = bytes(_pack_error(failed).pickle)
-            silence()
-        _say(channel, ("bye", *own_usage(), error))
+            workers.close()
+        except SetupError as failed:
+            error = bytes(_pack_error(failed).pickle)
+        silence()
+    _say(channel, ("bye", *own_usage(), error))
 
 
 def _go_before_the_caller() -> None:
@@ -242,7 +250,7 @@ def _send(channel: Channel, report: Report | Returned, carried: float, weigh: We
         return carried
     before = time.thread_time()
     try:
-        values = pack(report.values)
+        values = _packed(report.values)
     except BaseException:  # noqa: BLE001 - pickling runs the user's code
         values = _pack_each(report)
     failures = []
@@ -256,11 +264,23 @@ def _send(channel: Channel, report: Report | Returned, carried: float, weigh: We
     return time.thread_time() - before
 
 
+def _packed(value: Any) -> Packed:
+    """Pickle a value; raise where that fails, or where it could not be read again.
+
+    Plain values can. To find out of others takes about as long as pickling them did; but one that
+    cannot be read would take all of its report along.
+    """
+    packed = pack(value)
+    if not packed.plain:
+        packed.load()
+    return packed
+
+
 def _pack_each(report: Report) -> Packed:
-    """Pickle values one by one, replacing those that cannot be by failures."""
+    """Pickle values one by one, replacing those that cannot be, or not read again, by failures."""
     for position, value in enumerate(report.values):
         try:
-            pack(value)
+            _packed(value)
         except BaseException as error:  # noqa: BLE001 - pickling runs the user's code
             msg = (
                 f"the result, a {type(value).__name__}, cannot be sent back from a worker process: "
