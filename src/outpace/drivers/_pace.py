@@ -35,6 +35,7 @@ class Pace:
         "_is_shared",
         "_last",
         "_open_s",
+        "_ready_s",
         "_steps",
         "_who",
         "fine",
@@ -62,6 +63,7 @@ class Pace:
         self._steps = 0
         self._last = cpu_clock()
         self._who = (0, 0)
+        self._ready_s = 0.0
 
     def read(self, began: float, took: float) -> float:
         """Return the CPU seconds of a step that was long, or is one too many to go unread."""
@@ -126,6 +128,7 @@ class Pace:
     def begin(self) -> None:
         """Note that the loop runs from here on, in this thread: what was before is not its doing."""
         self._last, self.loose = cpu_clock(), 0.0
+        self._ready_s = self.watch.ready_s if self.watch else 0.0
         self._who = (thread_id(), os.getpid()) if self.is_full else (0, 0)
 
     def trace(self, cpus: list[float], steps: array[float], owners: array[int]) -> Trace | None:
@@ -135,7 +138,9 @@ class Pace:
         busy_s = self._busy_s + self.loose
         trace = Trace(array("d", cpus))
         if self._is_shared:
-            trace.load = Load(busy_s, self._steps, self._open_s)
+            ready_s, before = (self.watch.ready_s if self.watch else 0.0), self._ready_s
+            trace.load = Load(busy_s, self._steps, max(0.0, self._open_s - ready_s + before))
+            self._ready_s = ready_s
         self._busy_s, self._steps, self._open_s = -self.loose, 0, 0.0
         if self.watch is not None:
             trace.sightings = self.watch.take()

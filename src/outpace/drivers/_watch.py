@@ -16,6 +16,7 @@ Works with any loop, since it asks the loop nothing but that. Tested by `tests/d
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections import Counter
@@ -31,8 +32,10 @@ from outpace.record.waits import by_syscall, spent
 
 PERIOD = LONG / 2  # seconds between two looks at the board
 AGAIN = 0.01  # seconds between two looks at a step that is long
+ASKED = 4  # times that who waits for the GIL has at least given up the CPU in half of `LONG`
 QUIET = 1.0  # seconds without an item after which nobody looks any more, until there is one
 NOBODY = -1
+COUNTS_TURNS = sys.platform == "linux"
 
 clock = time.perf_counter
 
@@ -55,6 +58,7 @@ class LoopWatch:
         self._waits: Counter[str] = Counter()
         self._found: list[Sighting] = []
         self._late = False  # kept out, all through a step
+        self._stood_still = 0.0  # seconds for which the machine did, since the last look
         self._account = (
             0.0,
             0.0,
@@ -63,7 +67,7 @@ class LoopWatch:
     def start(self) -> None:
         """Begin; this is the loop's thread."""
         self._of, self._native = threading.get_ident(), threading.get_native_id()
-        self._account = self._spent()
+        self._take_stock()
         self._thread = threading.Thread(target=self._watch, name="outpace-watch", daemon=True)
         with contextlib.suppress(RuntimeError):  # no more threads: then nobody watches
             self._thread.start()
@@ -91,13 +95,19 @@ class LoopWatch:
         While no core was free, the step was held up itself, and blocked nobody.
         """
         with self._lock:
-            before, self._account = self._account, self._spent()
+            before, still = self._account, self._stood_still
+            self._take_stock()
             if self._began == began and self._seen:
-                seconds -= min(seconds, self._account[1] - before[1])
-                if seconds >= LONG:
-                    computing = cpu_s > seconds / 2 or (self._runs() and not self._late)
+                seconds -= still + self._account[1] - before[1]
+                computing = cpu_s > seconds / 2 or (self._runs() and not self._late)
+                if seconds >= LONG and (cpu_s >= LONG / 2 or not computing):
                     self._note(seconds, "computing" if computing else "waiting")
             self._forget()
+
+    @property
+    def ready_s(self) -> float:
+        """Return the seconds that the loop's thread was ready with no core free, at the last look."""
+        return self._account[1]
 
     def take(self) -> Sequence[Sighting]:
         """Return what has been found since the last call."""
@@ -114,14 +124,13 @@ class LoopWatch:
         idle_since = clock()
         while not self._over:
             self._awake.wait()
-            before = clock()
-            time.sleep(PERIOD)
+            late = self._sleep(PERIOD)
             stack, step, now = stack_of(self._of), self._board.stepping(), clock()
             if step is not None:
                 idle_since = now
-                self._follow(stack, late=now - before > PERIOD + LONG / 2)
+                self._follow(stack, late=late)
                 continue
-            self._account = self._spent()
+            self._take_stock()
             if self._loop is not None and locate(stack, of_item=False) is not None:
                 idle_since = now
                 self._follow_stranger()
@@ -132,6 +141,22 @@ class LoopWatch:
                 if self._board.stepping() is not None:
                     self._awake.set()
 
+    def _sleep(self, seconds: float) -> bool:
+        """Sleep; say whether the GIL was kept from us for long after that.
+
+        Who waits for it asks again every few milliseconds, and so gives up the CPU again and again. Who
+        does not, and is late all the same, is on a machine that stood still, and so did the loop.
+        """
+        before, turns = clock(), _turns()
+        time.sleep(seconds)
+        late = clock() - before - seconds
+        if late < LONG / 2:
+            return False
+        if COUNTS_TURNS and _turns() - turns < ASKED:
+            self._stood_still += late
+            return False
+        return True
+
     def _follow(self, stack: list[Site], *, late: bool) -> None:
         """Note where the loop is for as long as a long step lasts, and the next one, if it is long.
 
@@ -140,12 +165,11 @@ class LoopWatch:
         while not self._over and (step := self._board.stepping()) is not None:
             index, began = step
             if clock() - began < LONG:
-                self._account = self._spent()
+                self._take_stock()
                 return
             self._sample(index, began, locate(stack, of_item=True), late=late)
-            before = clock()
-            time.sleep(AGAIN)
-            stack, late = stack_of(self._of), clock() - before > LONG / 2
+            late = self._sleep(AGAIN)
+            stack = stack_of(self._of)
 
     def _sample(self, index: int, began: float, site: Site | None, *, late: bool) -> None:
         """Note where the loop was, unless the step has ended meanwhile."""
@@ -160,6 +184,10 @@ class LoopWatch:
             self._seen[place] += 1
             self._sites[place] = site
         self._waits[self._waiting()] += 1
+
+    def _take_stock(self) -> None:
+        """Note how much the loop's thread has spent by now."""
+        self._account, self._stood_still = self._spent(), 0.0
 
     def _runs(self) -> bool:
         """Say whether the thread was running, or ready to, whenever it was looked at."""
@@ -203,7 +231,8 @@ class LoopWatch:
         after = self._spent()
         cpu_s, ready_s = after[0] - before[0], after[1] - before[1]
         took = clock() - since - ready_s
-        if site is None or took < LONG:
+        computing = cpu_s > took / 2 or waits["running"] > sum(waits.values()) / 2
+        if site is None or took < LONG or (computing and cpu_s < LONG / 2):
             return
         with self._lock:
             self._forget()
@@ -211,7 +240,7 @@ class LoopWatch:
             self._seen[site.code, site.line] = 1
             self._sites[site.code, site.line] = site
             self._waits.update(waits)
-            self._note(took, "computing" if cpu_s > took / 2 or self._runs() else "waiting")
+            self._note(took, "computing" if computing else "waiting")
             self._forget()
 
     def _note(self, seconds: float, how: How) -> None:
@@ -231,3 +260,12 @@ class LoopWatch:
         self._seen.clear()
         self._sites.clear()
         self._waits.clear()
+
+
+def _turns() -> int:
+    """Return how often this thread has given up the CPU, 0 where nobody counts that."""
+    if not COUNTS_TURNS:
+        return 0
+    import resource  # noqa: PLC0415 - not every platform has it
+
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw

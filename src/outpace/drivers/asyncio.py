@@ -142,9 +142,9 @@ class AsyncioWorkers:
                 raise setup_failed(error) from error
             self._args = (state,)
         self._hire()
-        self._pace.begin()
         if self._watch is not None:
             self._watch.start()
+        self._pace.begin()
         if self._call.timeout is not None:
             self._loop.call_later(self._call.timeout, self._look)
 

@@ -263,7 +263,7 @@ class Summary:
     saturation: str | None = None
 
     def __str__(self) -> str:
-        """Say it in one line, and then the reasons."""
+        """Say it in one line, and then the reasons, and what blocked an event loop."""
         counts = (
             (self.failed, "failed"),
             (self.timed_out, "timed out"),
@@ -276,4 +276,5 @@ class Summary:
             f"{self.makespan_s:.3g} s and {self.startup_s:.3f} s start-up: "
             f"{self.throughput:,.0f} items/s{bad}"
         )
-        return "\n".join([line, *self.reasons])
+        loop = [*map(str, self.blocked), *filter(None, (self.saturation,))]
+        return "\n".join([line, *self.reasons, *loop])

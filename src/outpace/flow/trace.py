@@ -40,7 +40,7 @@ class Sighting(NamedTuple):
 
 
 class Load(NamedTuple):
-    """Be what a loop had to do: seconds in items, in how many steps, out of how many seconds."""
+    """Be what a loop had to do: seconds in items, in how many steps, of how many that it could run."""
 
     busy_s: float = 0.0
     steps: int = 0
@@ -194,11 +194,8 @@ class Blockings:
         load = self._load
         blocked = sum(one.seconds for one in self._places.values())
         short = load.busy_s - blocked
-        if (
-            short < max(ENOUGH, BUSY * load.open_s, load.busy_s / 2)
-            or short < STEP * load.steps
-            or not load.steps
-        ):
+        enough = max(ENOUGH, BUSY * load.open_s, load.busy_s / 2)
+        if short < enough or not STEP <= short / max(1, load.steps) < LONG:
             return None
         share = min(1.0, load.busy_s / load.open_s) if load.open_s > 0 else 1.0
         return (

@@ -175,7 +175,9 @@ class Filling:
             return
         how = LONG_STEP if took >= LONG else USUAL
         share = 1.0 if took < SHORT else min(1.0, cpu_s / took)
-        if share >= PURE or samples is None:
+        if share >= PURE:
+            self._intervals.add(self._lane, how["running"], began, ended)
+        elif samples is None:
             self._shares(began, ended, ((how["running"], share), (how["unknown"], 1.0 - share)))
         else:
             self.samples(began, ended, samples, how)
@@ -224,7 +226,7 @@ class Filling:
 
         Of samples, what is hardly anything is left out, in favour of the rest.
         """
-        least = TRACE if sampled else 0.0
+        least = TRACE if sampled else 1e-9
         kept = [(state, share) for state, share in shares if share > least]
         scale = sum(share for _, share in shares) / (sum(share for _, share in kept) or 1.0)
         for state, share in kept:
