@@ -7,8 +7,6 @@ is started returns how many pages came whole.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import ssl
 import subprocess
 import sys
@@ -262,34 +260,3 @@ def wget2_program(job: Job) -> Start:
     (job.folder / "urls.txt").write_text("\n".join(job.urls()))
     options = (f"--max-threads={job.at_once}", "--input-file=urls.txt", "--no-check-certificate")
     return _program(job, "wget2", "--quiet", "--tries=3", *options)
-
-
-# Real pages.
-
-
-def compare_real(root: Path, base: str, folder: Path) -> tuple[int, int]:
-    """Fetch a site into a directory and an archive; return its pages, and how many are not right."""
-    from warcio.archiveiterator import ArchiveIterator  # noqa: PLC0415
-
-    import outpace  # noqa: PLC0415
-
-    files = {
-        f"{base}/{path.relative_to(root)}": path for path in root.rglob("*.html") if path.is_file()
-    }
-    for into in (folder / "pages", folder / "pages.warc.gz"):
-        for _ in outpace.fetch(files, into=into, per_host=32):
-            pass
-    wrong = 0
-    lines = map(json.loads, (folder / "pages" / "manifest.jsonl").read_text().splitlines())
-    for line in lines:
-        expected = files[line["url"]].read_bytes()
-        same = line["error"] is None and (folder / "pages" / line["path"]).read_bytes() == expected
-        wrong += not (same and hashlib.sha256(expected).hexdigest() == line["sha256"])
-    archived = {}
-    with (folder / "pages.warc.gz").open("rb") as file:
-        for record in ArchiveIterator(file, check_digests="raise"):
-            if record.rec_type == "response":
-                url = record.rec_headers["WARC-Target-URI"]
-                archived[url] = record.content_stream().read()
-    wrong += sum(archived.get(url) != path.read_bytes() for url, path in files.items())
-    return len(files), wrong

@@ -1,12 +1,15 @@
 """What fetching a page costs: ours beside libraries and programs, one nginx on loopback for all.
 
-    python3 dev.py bench fetch [--pages 20000] [--at-once 64] [--repeat 2] [--only NAME,...] [--real]
+    python3 dev.py bench fetch [--pages 20000] [--at-once 64] [--repeat 2] [--only NAME,...]
+    python3 dev.py bench fetch --real
+    python3 dev.py bench fetch --missing 1000000
 
 nginx serves one HTML page of 18.5 kB under as many names as are wanted, over HTTP/1.1 with kept
 connections, and over HTTP/2 with TLS. Each row runs in a process of its own, and all rows in turn, so
 that drift of the machine disturbs all alike. CPU is that of the client alone (user and system, from when
 it is ready to its last page); of programs, from their start. Peak memory is the client's. Files go to
-memory (/dev/shm) where it is large enough, else to the disk, whose own work is then in the figures.
+memory (/dev/shm) where it is large enough, else, and with `--disk`, to the disk, whose own work is then
+in the figures.
 
 It needs nginx and openssl, and of the peers what is to be compared:
 
@@ -14,6 +17,8 @@ It needs nginx and openssl, and of the peers what is to be compared:
 
 `--real` fetches the HTML pages of Debian's python3-doc through nginx instead, into a directory and an
 archive, and compares every one with its file, byte for byte; the archive is read back with warcio.
+`--missing` has the program fetch so many pages that are not there: its memory stays what it was, it
+never stops for long, and its manifest has every one.
 """
 
 from __future__ import annotations
@@ -37,6 +42,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import _fetch_checks
 import _fetchers
 from _show import against, head, number, save, show, spread
 
@@ -60,6 +66,9 @@ http {{
   }}
 }}
 """
+
+
+Took = dict[str, float]  # seconds of CPU and of wall a page, and bytes at the peak
 
 
 @dataclass(frozen=True)
@@ -165,20 +174,23 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     sys.exit("nginx does not answer")
 
 
-def measured(place: int, base: str, pages: int, at_once: int) -> dict[str, float] | None:
+def measured(place: int, base: str, pages: int, options: argparse.Namespace) -> Took | None:
     """Run a case in a process of its own; return what it took, None when it failed."""
-    command = [sys.executable, __file__, "--case", str(place), base, str(pages), str(at_once)]
+    command = [sys.executable, __file__, "--case", str(place), base, str(pages)]
+    command += [str(options.at_once), "disk" if options.disk else "memory"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
         name, why = CASES[place].name, (done.stderr.strip().splitlines() or ["?"])[-1]
         print(f"{name} failed: {why}", file=sys.stderr)
         return None
-    return json.loads(done.stdout.splitlines()[-1])
+    took: Took = json.loads(done.stdout.splitlines()[-1])
+    return took
 
 
-def one_case(place: int, base: str, pages: int, at_once: int) -> None:
+def one_case(place: int, base: str, pages: int, at_once: int, where: str) -> None:
     """Be that process: run the case and print what it took."""
-    with tempfile.TemporaryDirectory(dir=_memory(pages)) as folder:
+    memory = _memory(pages) if where == "memory" else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
         job = _fetchers.Job(base, pages, at_once, Path(folder), http2=CASES[place].http2)
         start = CASES[place].run(job)  # what it imports and prepares is not measured
         began, cpu = time.perf_counter(), _cpu()
@@ -211,7 +223,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Run all cases in turn and print the table."""
     wanted = options.only.split(",") if options.only else [""]
     chosen = [n for n, case in enumerate(CASES) if any(part in case.name for part in wanted)]
-    took: dict[int, list[dict[str, float]]] = defaultdict(list)
+    took: dict[int, list[Took]] = defaultdict(list)
     with nginx() as (plain, secure):
         for turn in range(options.repeat):
             for place in chosen if turn % 2 == 0 else reversed(chosen):
@@ -220,7 +232,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
                     continue
                 base = secure if case.http2 else plain
                 pages = max(500, int(options.pages * case.share))
-                if (one := measured(place, base, pages, options.at_once)) is not None:
+                if (one := measured(place, base, pages, options)) is not None:
                     took[place].append(one)
     for http2 in (False, True):
         places = [place for place in chosen if CASES[place].http2 == http2]
@@ -245,9 +257,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _rows(
-    places: list[int], took: dict[int, list[dict[str, float]]], pages: int
-) -> list[list[str]]:
+def _rows(places: list[int], took: dict[int, list[Took]], pages: int) -> list[list[str]]:
     """Write the rows of one table."""
     bare = median([one["cpu"] for one in took.get(places[0], [])] or [0])
     rows = []
@@ -279,16 +289,22 @@ def real() -> None:
         sys.exit("there are no real pages: apt-get install python3-doc")
     root = roots[0].resolve()
     with nginx(root) as (plain, _), tempfile.TemporaryDirectory() as folder:
-        pages, wrong = _fetchers.compare_real(root, plain, Path(folder))
+        pages, wrong = _fetch_checks.compare_real(root, plain, Path(folder))
     print(f"{pages} real pages fetched twice, {wrong} differ from their files")
     sys.exit(1 if wrong or not pages else 0)
+
+
+def missing(count: int) -> None:
+    """Fetch what is not there."""
+    with nginx() as (plain, _), tempfile.TemporaryDirectory(dir=_memory(count)) as folder:
+        sys.exit(not _fetch_checks.missing(plain, count, Path(folder)))
 
 
 def main() -> None:
     """Do what was asked."""
     if sys.argv[1:2] == ["--case"]:
-        place, base, pages, at_once = sys.argv[2:]
-        one_case(int(place), base, int(pages), int(at_once))
+        place, base, pages, at_once, where = sys.argv[2:]
+        one_case(int(place), base, int(pages), int(at_once), where)
         return
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -297,11 +313,17 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=64)
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--only", help="rows with one of these in their name")
+    parser.add_argument(
+        "--disk", action="store_true", help="write files to the disk, not to memory"
+    )
     parser.add_argument("--real", action="store_true", help="real pages, byte for byte, instead")
+    parser.add_argument("--missing", type=int, metavar="N", help="pages that are not there instead")
     parser.add_argument("--json", help="write the numbers to this file")
     options = parser.parse_args()
     if options.real:
         real()
+    if options.missing:
+        missing(options.missing)
     head()
     save(options.json, {"fetch": compare(options)})
 

@@ -7,7 +7,9 @@ import contextvars
 import functools
 import gc
 import os
+import queue
 import signal
+import socket
 import threading
 import time
 import weakref
@@ -17,9 +19,8 @@ import pytest
 
 import outpace
 from outpace.errors import ItemTimeoutError, SetupError, TransferError, UsageError, WorkerLostError
-from outpace.registry import names
 
-MODELS = names()
+MODELS = [model.name for model in outpace.models() if model.available]
 PROCESSES = [name for name in MODELS if name.startswith("processes")]
 SEVERAL = [name for name in MODELS if name != "serial"]
 
@@ -97,6 +98,13 @@ def test_calls_may_travel_together(model, chunk) -> None:
         futures = [executor.submit(double, n) for n in range(500)]
 
         assert [future.result() for future in futures] == list(range(0, 1000, 2))
+
+
+def test_what_is_to_be_awaited_may_travel_with_what_is_not(model) -> None:
+    with outpace.Executor(model, 2, chunk=8) as executor:
+        futures = [executor.submit((double, double_later)[n % 3 == 1], n) for n in range(60)]
+
+        assert [future.result(30) for future in futures] == list(range(0, 120, 2))
 
 
 @pytest.mark.parametrize("model", SEVERAL)
@@ -204,6 +212,30 @@ def test_nothing_of_a_call_is_kept_once_it_is_done(model) -> None:
         assert gone.wait(10)
 
 
+class Connected:
+    """Be something that is connected to the test where it is unpickled, as long as it lives there."""
+
+    def __init__(self, address) -> None:
+        self.address = address
+
+    def __reduce__(self):
+        return socket.create_connection, (self.address, 30)
+
+
+@pytest.mark.parametrize("model", PROCESSES)
+def test_a_worker_keeps_nothing_of_a_call_either(model) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        outpace.Executor(model, 1, in_flight=1) as executor,
+    ):
+        listener.settimeout(30)
+        executor.submit(id, Connected(listener.getsockname())).result(30)
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(30)
+            assert connection.recv(1) == b""
+
+
 @pytest.mark.parametrize("model", SEVERAL)  # of serial the one lane is the manager itself
 def test_terminating_gives_up_what_is_running(model, gate) -> None:
     stop = gate.coroutine() if "asyncio" in model else gate.plain()
@@ -286,6 +318,17 @@ def test_a_setup_that_fails_at_its_exit_is_raised_by_shutdown(model) -> None:
 
     with pytest.raises(SetupError, match="at the end"):
         executor.shutdown()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_setup_that_fails_at_its_exit_is_told_when_nobody_waits(model, monkeypatch) -> None:
+    told = queue.SimpleQueue()
+    monkeypatch.setattr(threading, "excepthook", told.put)
+    executor = outpace.Executor(model, 1, setup=fails_at_its_exit)
+    assert executor.submit(lambda x, _state: x, 1).result() == 1
+    executor.shutdown(wait=False)
+
+    assert "at the end" in str(told.get(timeout=30).exc_value)
 
 
 # Workers that die, and what cannot travel.

@@ -1,18 +1,20 @@
 """CPython's own tests of executors, run where they are installed, with our executor in the pools' place.
 
-What of them does not apply is in `LEFT_OUT`, each with its reason; every other test must pass. An
-entry that no Python has any more, or that would pass, is an error too.
+What of them does not apply is in `LEFT_OUT`, each with its reason; every other test must pass, unless
+CPython skips it itself. `pytest -rP` shows how many there were of each.
 """
 
 import importlib.util
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = "test.test_concurrent_futures"
+NOT_INSTALLED = "this Python was installed without its own tests of concurrent.futures"
 
 # The methods of starting that the processes' tests are repeated for mean nothing to us: once is enough.
 CLASSES = [  # the model, the module since 3.12, and the class of tests
@@ -82,7 +84,7 @@ def run(module: str, class_name: str, left_out: list[str]) -> dict[str, list[str
         input=json.dumps(left_out),
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=190,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -91,15 +93,26 @@ def run(module: str, class_name: str, left_out: list[str]) -> dict[str, list[str
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(200)
 @pytest.mark.parametrize(("model", "module", "class_name"), CLASSES)
-def test_cpythons_own_tests_pass(model, module, class_name, record_property) -> None:
+def test_cpythons_own_tests_pass(model, module, class_name) -> None:
     name = installed(module)
     if name is None:
-        pytest.skip("this Python was installed without its own tests of concurrent.futures")
+        pytest.skip(NOT_INSTALLED)
 
     ends = run(name, class_name, [test for of, test in LEFT_OUT if of == model])
 
-    record_property("ends", ends)
+    print(class_name, dict(Counter(end for end, _ in ends.values())))  # noqa: T201 - for `-rP`
     failed = {test: text for test, (end, text) in ends.items() if end == "failed"}
     assert not failed, "\n".join(failed.values())
-    assert ends
+    assert "passed" in {end for end, _ in ends.values()}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="older Pythons have fewer tests")
+def test_every_reason_is_of_a_test_that_there_is() -> None:
+    if installed("") is None:
+        pytest.skip(NOT_INSTALLED)
+    folders = importlib.util.find_spec(PACKAGE).submodule_search_locations
+
+    text = "".join(path.read_text() for folder in folders for path in Path(folder).glob("*.py"))
+    assert [test for _, test in LEFT_OUT if f"def {test}(" not in text] == []

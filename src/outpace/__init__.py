@@ -2,7 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
-from outpace.api import amap, arun, fetch, map, race, register_joblib, run  # noqa: A004 - the public name
+from outpace.api import (
+    amap,
+    arun,
+    fetch,
+    map,  # noqa: A004 - the public name
+    race,
+    register_joblib,
+    run,
+)
 from outpace.errors import OutpaceError
 from outpace.flow.data import Cancelled, Done, Failed, Lost, Outcome, Summary, TimedOut
 from outpace.flow.retry import Retry

@@ -46,36 +46,28 @@ def map(  # noqa: A001 - the public name; one argument per thing a user can ask 
     """Call `fn(item)` for every item, under any concurrency model; iterate over the values.
 
     Nothing starts before the first value is asked for, and nothing is left when the loop is left.
-    Items are read as they are needed, from any iterable, also an infinite one; values come in the
-    order of the items, or as they come with `ordered=False`. In order, at most about a thousand
-    finished values (or four chunks a worker) wait for a slow item before them.
+    Items are read as they are needed, from any iterable; values come in the order of the items, or as
+    they come with `ordered=False`. In order, at most about a thousand finished values (or four chunks
+    a worker) wait for a slow item before them.
 
     `model`: a name of `outpace.models()`, or "auto", which runs the first items where they are,
     measures them, and chooses for the rest (no item runs twice). `workers`: how many processes, by
     default as many as this process has CPUs. `in_flight`: how many items at once in the whole job;
     for threads it is their number. `chunk`: how many items travel together, measured by default.
-
     `setup`: a factory of a context manager (plain or asynchronous), opened once per lane (thread,
     process or loop) and passed along: `fn(item, state)`.
-
     `timeout`: seconds for one attempt of one item, from its own start. A coroutine is cancelled. A
-    worker process that is stuck is killed, with all it has started, and replaced, and only that item
-    is timed out. A thread cannot be killed: it is abandoned, and another takes its place (for that,
-    `serial` runs its items in a thread when there is a timeout). `retries`: how often an item is
-    tried again that raised, timed out or was lost with its worker; a number, or an `outpace.Retry`.
-
+    worker process that is stuck is killed and replaced, and only that item is timed out. A thread
+    cannot be killed: it is abandoned, and another takes its place (for that, `serial` runs in a
+    thread). `retries`: how often an item is tried again that raised, timed out or was lost with its
+    worker; a number, or an `outpace.Retry`.
     `max_items`, `max_memory`: a worker process that has carried out so many items, or has so many
-    bytes resident (or, as a fraction up to 1.0, such a share of the memory there is), is replaced
-    between two items. `max_crashes`: how many deaths of each worker process are made good; by default
-    as many as it takes while items succeed in between.
-
+    bytes resident (or, up to 1.0, such a share of the memory there is), is replaced between two items.
+    `max_crashes`: how many deaths of each worker are made good; by default all, while items succeed.
     `on_error`: "raise" raises the first error, in the order of the values, with the item and the
     worker's traceback noted on it; "skip" leaves failed items out; "return" yields the exception.
-
-    `record`: what is recorded of what ran when, for `timeline`. "default" is the times of items and
-    their CPU seconds, and names lines that block an event loop, for next to nothing; "full" has also
-    what each thread did or waited for, by a process that looks on (Linux), and every step of a
-    coroutine; "off" is nothing.
+    `record`: what `timeline` shows. "default": items and their CPU seconds (and lines that block an
+    event loop are named); "full": also what threads waited for (Linux), and all steps of coroutines.
 
     Raises `UsageError` or `UsageTypeError` at once for arguments that cannot work.
     """

@@ -15,6 +15,7 @@ from outpace.cli import main
 from outpace.cli.fetch import rate, size
 from outpace.experiments import server
 
+ZSTD = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
 ROOT = Path(__file__).parents[2]
 
 
@@ -118,13 +119,16 @@ def test_a_mistake_is_one_line_and_2(capsys, tmp_path, monkeypatch, args, words)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_missing_is_said_with_what_to_install(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "can_ada", None)
+def test_what_is_missing_is_said_with_what_to_install(capsys, monkeypatch, tmp_path):
+    for module in ("can_ada", "protego", "pycurl", ZSTD):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, module, None)
+            into = tmp_path / "pages.warc.zst"
+            code, _, err = fetch(capsys, "http://a/", "--robots", "-o", str(into))
 
-    code, _, err = fetch(capsys, "http://a/")
-
-    assert code == 2
-    assert "pip install 'outpace[fetch]'" in err
+        assert code == 2
+        assert "pip install 'outpace[fetch]'" in err
+        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -250,6 +250,39 @@ class Site:
     async def do_moved(self, writer):
         return await self.page(writer, b"", "301 Moved Permanently", "Location: /new\r\n")
 
+    # What heads are like.
+
+    async def do_trailers(self, writer):
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+        await self.raw(writer, head + b"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n")
+        return True
+
+    async def do_hints(self, writer):
+        hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+        await self.raw(writer, hints + b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+        return True
+
+    async def do_bare_lines(self, writer):
+        await self.raw(writer, b"HTTP/1.1 200 OK\nContent-Length: 5\nX-Y: z\n\nhello")
+        return True
+
+    # What is no text.
+
+    async def do_to_bytes(self, writer):
+        where = b"Location: /caf\xe9-\xff?\x01\r\n"
+        await self.raw(writer, b"HTTP/1.1 302 Found\r\n" + where + b"Content-Length: 0\r\n\r\n")
+        return True
+
+    async def do_to_scheme(self, writer):
+        where = b"Location: \xff\xfe://x/\r\n"
+        await self.raw(writer, b"HTTP/1.1 302 Found\r\n" + where + b"Content-Length: 0\r\n\r\n")
+        return True
+
+    async def do_byte_type(self, writer):
+        head = b"HTTP/1.1 200 \xff\xfe\r\nContent-Type: text/\xff\x1b[31m\r\nETag: \xe9\r\n"
+        await self.raw(writer, head + b"X-\xff: \xff\r\nContent-Length: 2\r\n\r\nok")
+        return True
+
     # What is no HTTP.
 
     async def do_not_http(self, writer):
@@ -291,9 +324,20 @@ class Site:
         return await self.page(writer, self.etag.encode(), fields=f"ETag: {self.etag}\r\n")
 
     async def do_robots_txt(self, writer):
+        if self.robots == "endless":
+            await self.raw(writer, b"HTTP/1.1 200 OK\r\n\r\nUser-agent: *\nDisallow: /private\n")
+            while True:
+                await self.raw(writer, b"#" * 1000 + b"\n")
         if not self.robots:
             return await self.page(writer, b"", "404 Not Found")
         return await self.page(writer, self.robots.encode())
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no proxy of this machine stand between a test and its server."""
+    for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

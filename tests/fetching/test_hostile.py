@@ -1,5 +1,9 @@
 """Against a server that does everything wrong: each fault is of its own kind, and hurts nobody else."""
 
+import contextlib
+import socket
+import struct
+import threading
 import time
 from pathlib import Path
 
@@ -170,6 +174,42 @@ def test_a_server_that_speaks_no_tls_is_a_matter_of_tls(site):
     outcome = only(outpace.fetch(f"https://127.0.0.1:{site.port}/x", retries=0, timeout=5))
 
     assert outcome.error.kind == "tls"
+
+
+def test_a_server_that_resets_every_connection_is_a_matter_of_that():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def reset_each() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    connection.setsockopt(
+                        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                    )
+                    connection.close()
+
+        thread = threading.Thread(target=reset_each)
+        thread.start()
+        urls = [f"http://127.0.0.1:{port}/", f"https://127.0.0.1:{port}/"]
+        outcomes = {o.item: o for o in outpace.fetch(urls, retries=0, timeout=5)}
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+    assert outcomes[urls[0]].error.kind == "reset"
+    assert outcomes[urls[1]].error.kind in ("tls", "reset")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_that_never_accepts_is_given_up_in_time(scheme):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/"
+        began = time.monotonic()
+
+        outcome = only(outpace.fetch(url, retries=0, timeout=1, connect_timeout=0.5))
+
+    assert outcome.error.kind == "timeout"
+    assert time.monotonic() - began < 3
 
 
 # What is not wrong.

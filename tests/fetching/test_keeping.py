@@ -103,6 +103,27 @@ def test_an_archive_is_read_back_by_other_readers(site, tmp_path, name):
                     assert record.http_headers.get_statuscode() in ("200", "404")
 
 
+def test_a_head_is_kept_without_what_came_before_and_after_it(site, tmp_path):
+    urls = [site.url(path) for path in ("trailers", "hints", "bare-lines", "moved")]
+
+    fetched(urls, into=tmp_path / "a.warc")
+
+    found = {}
+    with (tmp_path / "a.warc").open("rb") as file:
+        for record in ArchiveIterator(file, check_digests="raise"):
+            if record.rec_type == "response":
+                url = record.rec_headers["WARC-Target-URI"].rpartition("/")[2]
+                found[url] = record.http_headers, record.content_stream().read()
+    assert {url: body for url, (_, body) in found.items()} == {
+        "trailers": b"hello",
+        "hints": b"hello",
+        "bare-lines": b"hello",
+        "new": b"<p>new</p>",
+    }
+    assert found["bare-lines"][0]["X-Y"] == "z"
+    assert {headers.get_statuscode() for headers, _ in found.values()} == {"200"}
+
+
 @pytest.mark.parametrize("name", NAMES[:2])
 def test_a_line_says_where_its_record_is(site, tmp_path, name):
     fetched(everything(site), into=tmp_path / name)
@@ -149,6 +170,45 @@ def test_the_agent_names_the_tool(site):
     fetched([site.url("x")])
 
     assert site.asked[0][1]["User-Agent"].startswith("outpace/")
+
+
+@pytest.mark.parametrize("name", ["pages", *NAMES])
+def test_bytes_that_are_no_text_are_written_safely(site, tmp_path, name):
+    urls = [site.url(path) for path in ("to-bytes", "to-scheme", "byte-type", "good")]
+
+    outcomes = fetched(urls, into=tmp_path / name)
+
+    assert len(outcomes) == 4
+    text = manifest_of(tmp_path / name).read_bytes()
+    assert text.isascii()
+    assert not set(text) & (set(range(32)) - {10})
+    found = {line["url"]: line for line in lines(manifest_of(tmp_path / name))}
+    assert set(found) == set(urls)
+    assert found[urls[2]]["bytes"] == 2
+    if name != "pages":
+        with (tmp_path / name).open("rb") as file:
+            records = FastIterator(file, record_types=WarcRecordType.response)
+            assert sum(record.verify_payload_digest() for record in records) >= 2
+
+
+def test_a_proxy_is_asked_in_the_sites_place_and_its_password_is_not_written(
+    site, tmp_path, monkeypatch
+):
+    through = site.url("").replace("http://", "http://me:secret@")
+    nowhere = "socks5h://me:secret@127.0.0.1:1"
+
+    (asked,) = fetched(["http://nowhere.invalid/x"], proxy=through)
+    fetched(["http://nowhere.invalid/y"], proxy=nowhere, into=tmp_path / "pages")
+    monkeypatch.setenv("http_proxy", through)
+    (by_environment,) = fetched(["http://nowhere.invalid/z"])
+
+    assert asked.ok
+    assert by_environment.ok
+    assert site.paths() == ["http://nowhere.invalid/x", "http://nowhere.invalid/z"]
+    assert site.asked[0][1]["Proxy-Authorization"].startswith("Basic ")
+    (line,) = lines(tmp_path / "pages" / "manifest.jsonl")
+    assert line["error"]["kind"] in ("proxy", "connect")
+    assert "secret" not in json.dumps(line)
 
 
 # The next run.
@@ -255,6 +315,18 @@ def test_an_update_fetches_what_has_changed(site, tmp_path, name):
         assert (into / found[site.url("tagged/1")]["path"]).read_bytes() == b'"two"'
 
 
+def test_an_update_fetches_what_is_not_there_any_more(site, tmp_path):
+    into = tmp_path / "pages"
+    fetched([site.url("tagged/1"), site.url("tagged/2")], into=into)
+    gone, _ = sorted(lines(into / "manifest.jsonl"), key=lambda line: line["url"])
+    (into / gone["path"]).unlink()
+
+    outcomes = fetched([], into=into, update=True)
+
+    assert sorted(outcome.value.status for outcome in outcomes) == [200, 304]
+    assert (into / gone["path"]).read_bytes() == b'"one"'
+
+
 # Retries come from the engine.
 
 
@@ -317,6 +389,37 @@ def test_robots_txt_is_asked_for_first_and_obeyed(site):
     assert sorted(site.paths()) == ["public/x", "robots.txt"]
     assert outcomes[urls[0]].error.kind == "robots"
     assert outcomes[urls[1]].ok
+
+
+def test_of_an_endless_robots_txt_the_beginning_counts(site):
+    site.robots = "endless"
+
+    outcomes = {o.item: o for o in fetched([site.url("private/x"), site.url("x")], robots=True)}
+
+    assert outcomes[site.url("private/x")].error.kind == "robots"
+    assert outcomes[site.url("x")].ok
+
+
+def test_a_disk_that_is_full_when_a_large_body_is_whole_costs_that_page_alone(
+    site, tmp_path, monkeypatch
+):
+    class Late(io.BytesIO):
+        def __init__(self, path):
+            super().__init__()
+            self.name = str(path)
+            Path(path).write_bytes(b"")
+
+        def close(self):
+            if not self.closed:
+                super().close()
+                raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(transfer, "spool_file", lambda folder: Late(Path(folder) / "late"))
+
+    outcomes = fetched([site.url("large"), site.url("small")], into=tmp_path / "pages")
+
+    assert sorted(o.error.kind if o.error else "fine" for o in outcomes) == ["disk", "fine"]
+    assert len(list((tmp_path / "pages").rglob("*.*"))) == 3
 
 
 def test_workers_share_the_limit_and_one_archive(site, tmp_path):

@@ -132,6 +132,15 @@ def test_a_host_that_was_slowed_down_recovers_one_by_one():
     assert most == 4
 
 
+def test_a_429_pauses_a_host_also_where_starts_are_apart_anyway():
+    policy = pushed(Politeness(per_host=2, delay=0.5), *urls("a", 4))
+    (ticket,) = taken(policy)
+    policy.ended(ticket, 0.1, None, said(429))
+
+    assert not taken(policy, 1.0)
+    assert len(taken(policy, 0.1 + FIRST_PAUSE)) == 1
+
+
 def test_one_storm_of_429s_is_one_pause():
     policy = pushed(Politeness(per_host=8), *urls("a", 20))
     for ticket in taken(policy):

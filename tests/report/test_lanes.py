@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from outpace.record import states
+from outpace.record import derive, states
 from outpace.record.timeline import Lane, Timeline
 from outpace.report.lanes import lanes_text, wants_colour
 
@@ -88,6 +88,15 @@ def test_lines_that_blocked_the_loop_are_named_and_cannot_steer_the_terminal(asy
 
     assert "  ! app.py:7 `time.sleep(" in text
     assert "in ?]0;owned? ?: await asyncio.sleep" in text
+
+
+def test_over_a_row_there_is_as_much_of_a_state_as_it_had_of_the_time(threads):
+    cells = row(lanes_text([threads], 110), "thread 0")
+    sums = derive.sums(threads)[0]
+
+    for state in (states.RUNNING, states.GIL, states.READY):
+        expected = sums[state] / threads.span_s * len(cells)
+        assert cells.count(states.STATES[state].glyph) == pytest.approx(expected, abs=1.5)
 
 
 def test_nothing_to_show_is_said_so():

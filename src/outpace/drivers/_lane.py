@@ -98,9 +98,11 @@ class Lane:
             report.lane = self.number
             position += len(report)
             yield report
+            del report  # of a chunk that is over nothing is kept: its items may be large
             if chunk.divisible and position < len(chunk):
                 yield Returned(chunk.indexes[position:])
-                return
+                break
+        self.piece = None
 
     @property
     def grace(self) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from array import array
+from typing import Any
 
 from outpace.drivers._meter import FINE, thread_id
 from outpace.drivers._watch import LoopWatch
@@ -35,8 +36,11 @@ class Pace:
         "_is_shared",
         "_last",
         "_open_s",
+        "_out",
         "_ready_s",
+        "_since",
         "_steps",
+        "_watch",
         "_who",
         "fine",
         "intervals",
@@ -45,17 +49,21 @@ class Pace:
         "on_loop",
         "spent",
         "steps",
-        "watch",
     )
 
-    def __init__(self, call: Call, board: Board, lanes: int, watch: LoopWatch | None) -> None:
-        """Have read nothing. With one lane nobody waits for anybody, however busy the loop is."""
+    def __init__(self, call: Call, board: Board, lanes: int, loop: Any) -> None:
+        """Have read nothing; `loop` is given where it is ours alone.
+
+        With one lane nobody waits for anybody, however busy the loop is.
+        """
         self._is_shared = lanes > 1
         assert board.on_loop is not None
         self.on_loop: Place = board.on_loop
         self.is_full = call.record == "full"
         self.fine = float("inf") if call.record == "off" else FINE
-        self.watch = watch
+        self._watch = None if call.record == "off" else LoopWatch(board, loop)
+        self._out = 0  # items that have come and not been reported
+        self._since: float | None = None  # when there began to be any, while the loop could run
         self.loose = self.spent = 0.0
         self.steps = 0
         self.intervals: array[float] | None = None
@@ -68,8 +76,8 @@ class Pace:
     def read(self, began: float, took: float) -> float:
         """Return the CPU seconds of a step that was long, or is one too many to go unread."""
         cpu = self._read(took)
-        if took > LONG and self.watch is not None:
-            self.watch.ended(began, took, cpu)
+        if took > LONG and self._watch is not None:
+            self._watch.ended(began, took, cpu)
         return cpu
 
     def _read(self, took: float) -> float:
@@ -105,8 +113,8 @@ class Pace:
         took, last = times[stop] - began, times[stop] - times[stop - 1]
         self.loose += took
         cpu = self._read(took)
-        if last > LONG and self.watch is not None:
-            self.watch.ended(times[stop - 1], last, min(cpu, last))
+        if last > LONG and self._watch is not None:
+            self._watch.ended(times[stop - 1], last, min(cpu, last))
         trace.stops.append(stop)
         trace.cpus.append(cpu)
 
@@ -121,29 +129,55 @@ class Pace:
             trace.cpus.append(took)
         self._steps += count
 
-    def opened(self, seconds: float) -> None:
-        """Count time in which the loop could run."""
-        self._open_s += seconds
-
     def begin(self) -> None:
         """Note that the loop runs from here on, in this thread: what was before is not its doing."""
+        if self._watch is not None:
+            self._watch.start()
         self._last, self.loose = cpu_clock(), 0.0
-        self._ready_s = self.watch.ready_s if self.watch else 0.0
+        self._ready_s = self._watch.ready_s if self._watch else 0.0
         self._who = (thread_id(), os.getpid()) if self.is_full else (0, 0)
 
-    def trace(self, cpus: list[float], steps: array[float], owners: array[int]) -> Trace | None:
-        """Return what is known of the items of the next report."""
+    def more(self, items: int) -> None:
+        """Note that there are so many more items to be carried out."""
+        self._out += items
+        if self._since is None:
+            self._since = clock()
+        if self._watch is not None:
+            self._watch.look()
+
+    def runs(self) -> None:
+        """Note that the loop runs from now on."""
+        self._since = clock() if self._out else None
+
+    def end(self) -> None:
+        """Note that nothing more comes: nobody has to watch the loop."""
+        if self._watch is not None:
+            self._watch.close()
+
+    def unreported(self) -> Trace | None:
+        """Return what is known of the loop that no report has said."""
+        return None if self._watch is None else Trace(sightings=self._watch.take())
+
+    def trace(
+        self, count: int, cpus: list[float], steps: array[float], owners: array[int]
+    ) -> Trace | None:
+        """Return what is known of the items of the next report; so many are reported with it."""
+        self._out -= count
+        if self._since is not None:
+            now = clock()
+            self._open_s += now - self._since
+            self._since = now
         if self.fine > FINE:
             return None
         busy_s = self._busy_s + self.loose
         trace = Trace(array("d", cpus))
         if self._is_shared:
-            ready_s, before = (self.watch.ready_s if self.watch else 0.0), self._ready_s
+            ready_s, before = (self._watch.ready_s if self._watch else 0.0), self._ready_s
             trace.load = Load(busy_s, self._steps, max(0.0, self._open_s - ready_s + before))
             self._ready_s = ready_s
         self._busy_s, self._steps, self._open_s = -self.loose, 0, 0.0
-        if self.watch is not None:
-            trace.sightings = self.watch.take()
+        if self._watch is not None:
+            trace.sightings = self._watch.take()
         if self.is_full:
             self.note_steps(trace, steps, owners)
         return trace

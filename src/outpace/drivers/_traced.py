@@ -69,7 +69,10 @@ class Traced(Columns):
     def reports(self, cpu_s: float) -> list[Report]:
         """Make the reports, sharing out the CPU time."""
         reports = super().reports(cpu_s)
-        trace = self._pace.trace(self.cpus, self._steps, self._owners) if reports else None
+        if not reports:
+            return reports
+        count = sum(map(len, reports))
+        trace = self._pace.trace(count, self.cpus, self._steps, self._owners)
         if trace is not None and self.indexes:
             reports[-1].trace = trace
         elif trace is not None and reports[-1].trace is not None:

@@ -28,22 +28,20 @@ import time
 import types
 from array import array
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from outpace.drivers import _lane
 from outpace.drivers._drive import awaited, drive
 from outpace.drivers._lane import enter, failed, setup_failed
-from outpace.drivers._late import AGAIN, LateItems
+from outpace.drivers._late import LateItems
+from outpace.drivers._line import Line, Waiting, end_tasks
 from outpace.drivers._loop import apart_from_loops, close_loop
 from outpace.drivers._pace import Pace
 from outpace.drivers._traced import Traced
-from outpace.drivers._watch import LoopWatch
 from outpace.flow.board import Board, Place, Row, Shape
 from outpace.flow.data import Chunk, Failure, Report
-from outpace.flow.ending import HURRY
 from outpace.flow.protocol import Call, Usage, Workers
 from outpace.flow.trace import Trace
 
@@ -116,18 +114,16 @@ class AsyncioWorkers:
         self._tasks: list[asyncio.Task[None]] = []
         self._cancelled = False  # whether a lane has ended that we did not close
         # The mutable state of the work: what waits, which lanes do, and what has ended.
-        self._out = 0  # items that have come and not been reported
-        self._since: float | None = None  # when there began to be any, while the loop could run
-        self._queue: deque[_Line] = deque()
+        self._queue: deque[Line] = deque()
         self._idle: list[asyncio.Future[None]] = []
         self._looking = 0  # lanes that are about to look at the queue, or do
         self._signal: Callable[[], object] = lambda: None  # ends the current `reports`
         self._signalled = False
+        self._lingering = False  # it waits for company, of which there may be none after all
         self._cpu = time.thread_time()
         board = call.board or Board(Shape.of(lanes, scattered=True))
         self._row_now, self._places = board.rows[0], board.places
-        self._watch = LoopWatch(board, loop if is_ours else None) if call.record != "off" else None
-        self._pace = Pace(call, board, lanes, self._watch)
+        self._pace = Pace(call, board, lanes, loop if is_ours else None)
         self._ended = Traced(self._pace)
         timeout = call.timeout
         self._late = None if timeout is None else LateItems(timeout, clock())
@@ -142,8 +138,6 @@ class AsyncioWorkers:
                 raise setup_failed(error) from error
             self._args = (state,)
         self._hire()
-        if self._watch is not None:
-            self._watch.start()
         self._pace.begin()
         if self._call.timeout is not None:
             self._loop.call_later(self._call.timeout, self._look)
@@ -159,13 +153,9 @@ class AsyncioWorkers:
     def start(self, chunk: Chunk) -> None:
         """Put items in line, and see to it that a lane looks at them."""
         if chunk.items:
-            self._queue.append(_Line(chunk.first, chunk.first + len(chunk), iter(chunk.items)))
+            self._queue.append(Line(chunk.first, chunk.first + len(chunk), iter(chunk.items)))
             self._wake_lane()
-            self._out += len(chunk)
-            if self._since is None:
-                self._since = clock()
-            if self._watch is not None:
-                self._watch.look()
+            self._pace.more(len(chunk))
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """Run the loop until something ended or time is up."""
@@ -174,7 +164,7 @@ class AsyncioWorkers:
         if not self._ended and not self._signalled:
             self._signal = self._loop.stop
             timer = None if timeout is None else self._loop.call_later(timeout, self._loop.stop)
-            self._since = clock() if self._out else None
+            self._pace.runs()
             self._loop.run_forever()
             if timer is not None:
                 timer.cancel()
@@ -187,7 +177,7 @@ class AsyncioWorkers:
         if not self._ended and not self._signalled:
             event = asyncio.Event()
             self._signal = event.set
-            self._since = clock() if self._out else None
+            self._pace.runs()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await event.wait()
@@ -218,14 +208,13 @@ class AsyncioWorkers:
         self._over = True
         for task in self._tasks:  # an interpreter that ends while they are stuck is not to complain
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
-        if self._watch is not None:
-            self._watch.close()
+        self._pace.end()
         ended, self._ended = self._ended, Traced(self._pace)
         return ended.whole().reports(0.0)
 
     def unreported(self) -> Trace | None:
         """Return what is known of the loop that no report has said; after `give_up`."""
-        return None if self._watch is None else Trace(sightings=self._watch.take())
+        return self._pace.unreported()
 
     def interrupt(self) -> None:
         """Have `close` wait for no item that goes on although it was cancelled."""
@@ -248,43 +237,24 @@ class AsyncioWorkers:
         """Cancel the items and close the setup; leave the loop to its owner."""
         self._over = self._closed = True
         self._queue.clear()
-        if self._watch is not None:
-            self._watch.close()
+        self._pace.end()
         try:
-            await self._end_lanes()
+            await end_tasks(self._tasks, lambda: self._hurry)
         finally:
             try:
                 await self._exits.aclose()
             except BaseException as error:
                 raise setup_failed(error, "at its exit, after the items") from error
 
-    async def _end_lanes(self) -> None:
-        """Cancel the lanes, again and again where an item swallows it and goes on."""
-        waiting, until = set(self._tasks), clock() + HURRY
-        while waiting and not (self._hurry and clock() > until):
-            for task in waiting:
-                task.cancel()
-            ended, waiting = await asyncio.wait(waiting, timeout=AGAIN)
-            for task in ended:
-                if not task.cancelled():
-                    task.exception()  # a Ctrl-C that was raised in an item, and was seen there
-        self._tasks.clear()
-
     def _collect(self) -> Sequence[Report]:
         """Return what has ended as one report."""
         self._signal = lambda: None
-        self._signalled = False
+        self._signalled = self._lingering = False
         if not self._ended:
             return ()
-        if self._since is not None:
-            now = clock()
-            self._pace.opened(now - self._since)
-            self._since = now
         ended, self._ended = self._ended, Traced(self._pace)
         before, self._cpu = self._cpu, time.thread_time()
-        reports = ended.reports(self._cpu - before)
-        self._out -= sum(map(len, reports))
-        return reports
+        return ended.reports(self._cpu - before)
 
     def _end_reports(self) -> None:
         """End the current `reports`, once the other callbacks of this turn have run."""
@@ -295,6 +265,7 @@ class AsyncioWorkers:
         if not self._signalled:
             self._signalled = True
             if self._queue:
+                self._lingering = True
                 self._loop.call_later(LINGER, self._end_reports)
             else:
                 self._loop.call_soon(self._end_reports)
@@ -335,6 +306,9 @@ class AsyncioWorkers:
                 idle = self._loop.create_future()
                 self._idle.append(idle)
                 self._looking -= 1
+                if self._lingering:
+                    self._lingering = False
+                    self._loop.call_soon(self._end_reports)
                 await self._until_woken(idle)
             elif (waiting := self._row()) is None:
                 try:
@@ -358,7 +332,7 @@ class AsyncioWorkers:
                 self._looking -= 1
             raise
 
-    def _row(self) -> _Waiting | None:
+    def _row(self) -> Waiting | None:
         """Carry out items one after another, for about one breath; return the first that waits."""
         line, fn, args, copy = self._queue[0], self._call.fn, self._args, self._call.context.copy
         values: list[Any] = []
@@ -412,7 +386,7 @@ class AsyncioWorkers:
         self._ended.add_row(first, values, failures, row.column(n), trace)
         self._announce()
 
-    async def _finish(self, number: int, waiting: _Waiting) -> None:
+    async def _finish(self, number: int, waiting: Waiting) -> None:
         """Await an item that has begun to wait, to its end."""
         index, started, coroutine, run, waits_for = waiting
         value = failure = None
@@ -439,20 +413,6 @@ class AsyncioWorkers:
         self._announce()
         if cancelled:
             raise asyncio.CancelledError
-
-
-@dataclass(slots=True)
-class _Line:
-    """Be a chunk that lanes take items from: all share the iterator, and the index of the next."""
-
-    next: int
-    stop: int
-    items: Iterator[Any]
-
-
-# An item that has begun and now waits: its index, when it started, its coroutine, what runs a step
-# in its context, and what it waits for. A tuple, because making one costs a tenth of an object.
-_Waiting = tuple[int, float, Coroutine[Any, Any, Any], Callable[..., Any], Any]
 
 
 driver = Asyncio()

@@ -44,10 +44,15 @@ class Curl:
     takes_functions = False  # it carries out requests; the registry lists it for no function
 
     def unavailable(self) -> str | None:
-        """Say that pycurl is missing, if so."""
-        from importlib.util import find_spec  # noqa: PLC0415 - a plain map should not pay for it
-
-        return None if find_spec("pycurl") else "it needs pycurl: pip install 'outpace[fetch]'"
+        """Say that pycurl is missing or too old, if so."""
+        try:
+            import pycurl  # noqa: PLC0415 - an extra
+        except ImportError:
+            return "it needs pycurl: pip install 'outpace[fetch]'"
+        if not hasattr(pycurl, "RETRY_AFTER"):
+            version = pycurl.version.partition(" ")[0]
+            return f"{version} is too old: pip install --upgrade 'outpace[fetch]'"
+        return None
 
     def open(self, call: Call, lanes: int) -> CurlWorkers:
         """Make ready to hold that many items; raise `UsageTypeError` for an ordinary function."""
@@ -70,7 +75,7 @@ class CurlWorkers:
         self._requests = requests
         self._timeout = call.timeout
         # In a worker process its caller can see what is in flight, should the process die.
-        self._places = call.board.places if call.board is not None else []
+        self._places = list(call.board.places) if call.board is not None else []
         self._multi = pycurl.CurlMulti()
         self._poller = poller()
         self._waker = Waker()
@@ -228,9 +233,16 @@ class CurlWorkers:
         """Make one more transfer."""
         transfer = self._requests.transfer(self._timeout)
         self._to_make -= 1
-        if self._to_make < len(self._places):
-            transfer.place = self._places[self._to_make]
+        if self._places:
+            transfer.place = self._places.pop()
         return transfer
+
+    def _unmake(self, transfer: Transfer) -> None:
+        """Give up a transfer of which nobody knows what state it is in."""
+        transfer.close()
+        self._to_make += 1
+        if transfer.place is not None:
+            self._places.append(transfer.place)
 
     def _end(self, curl: Any, code: int, words: str) -> None:
         """Take in how a transfer has ended."""
@@ -244,6 +256,12 @@ class CurlWorkers:
         except FetchError as error:
             self._unresolved |= error.kind == "dns"
             self._settle(transfer.ticket, None, error, transfer.started, now)
+        except Exception as error:  # noqa: BLE001 - whatever happens to one page is its outcome alone
+            why = FetchError(f"{type(error).__name__}: {error}")
+            why.__cause__ = error
+            self._settle(transfer.ticket, None, why, transfer.started, now)
+            self._unmake(transfer)
+            return
         else:
             self._settle(transfer.ticket, value, None, transfer.started, now)
         self._free.append(transfer)

@@ -181,9 +181,10 @@ class ThreadWorkers:
 
     def _abandon(self, lane: Lane, now: float) -> list[Report | Returned]:
         """Give up a lane; account for what it had done, the item it is stuck in, and the rest."""
-        assert lane.piece is not None
         assert self._call.timeout is not None
-        chunk, position, values, failures = lane.piece
+        if (piece := lane.piece) is None:
+            return []  # it has ended meanwhile
+        chunk, position, values, failures = piece
         first, done = chunk.first + position, len(lane.row.ended)
         self._abandoned.add(lane)
         lane.abandoned = True

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from outpace.errors import TemporaryFetchError, UsageError, UsageTypeError
+from outpace.errors import TemporaryFetchError, UsageError, UsageTypeError, WorkerLostError
 from outpace.fetching import resume as earlier
 from outpace.fetching import source
 from outpace.fetching.manifest import Line, Manifest
 from outpace.fetching.politeness import wait_for
 from outpace.fetching.request import Getter, allow_files, make_getter
 from outpace.fetching.sinks import Directory, Nothing, Sink
+from outpace.fetching.urls import normaliser
 from outpace.fetching.warc import SUFFIXES, Warc
 from outpace.fetching.work import Work
 from outpace.flow.data import Outcome
@@ -28,6 +29,7 @@ from outpace.flow.run import Flow, Run
 from outpace.registry import opening
 
 LOOK_AHEAD = 32_768  # URLs that wait for their host's turn: how long a slow host's stretch may be
+AGAIN = (TemporaryFetchError, WorkerLostError)  # what may be better next time
 CHUNK = 64  # URLs that travel together; beside what a page costs it hardly matters
 
 
@@ -156,6 +158,12 @@ def put_together(
     outcomes: bool = True,
 ) -> Fetch:
     """Open what is needed and return the run; nothing is fetched yet."""
+    # What is not installed is said before anything is written.
+    normaliser()
+    getter.policy()
+    count = min(workers or 1, getter.most_workers())
+    model = "fetch" if count == 1 else "processes+fetch"
+    chosen = opening(model, count, look_ahead, for_requests=True)
     with contextlib.ExitStack() as undo:
         work = _work(urls, getter, keeping, outcomes=outcomes, undo=undo)
         sink = work.sink
@@ -166,11 +174,8 @@ def put_together(
             hash_body=sink.keep_body or work.manifest is not None,
             spool=sink.spool,
         )
-        count = min(workers or 1, getter.most_workers())
-        model = "fetch" if count == 1 else "processes+fetch"
-        chosen = opening(model, count, look_ahead, for_requests=True)
         call = Call(getter.shared(count))
-        retry = Retry(retries, on=TemporaryFetchError, wait=wait_for) if retries else None
+        retry = Retry(retries, on=AGAIN, wait=wait_for) if retries else None
         job = Job(
             call, work.items(), None, ordered=False, chunk=CHUNK, on_error="return", retry=retry
         )
@@ -201,7 +206,7 @@ def _work(
         ) from None
     if path is not None:
         manifest = Manifest(path, again=keeping.again)
-        undo.callback(manifest.close)
+        undo.callback(manifest.abandon)
         manifest.prepare()
         if keeping.resume:
             done = earlier.finished(path, _is_whole(keeping))
@@ -211,7 +216,7 @@ def _work(
             urls = earlier.failed(path, keeping.kinds)
         elif keeping.update:
             known = earlier.Known()
-            urls = known.fed(earlier.fetched(path))
+            urls = known.fed(earlier.fetched(path, _is_whole(keeping)))
     sink: Sink
     if into is None:
         sink = Nothing(keep_body=keeping.bodies, keep_head=keeping.bodies or path is not None)

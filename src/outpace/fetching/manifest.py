@@ -68,6 +68,13 @@ class Manifest:
             raise cannot_write(path, error) from None
         self._lines.clear()
 
+    def abandon(self) -> None:
+        """Close it before anything was done; what has nothing in it was not there before."""
+        with contextlib.suppress(OSError):
+            if not self.path.stat().st_size:
+                self.path.unlink()
+        self._lock()
+
     def close(self) -> None:
         """Write what is left, and put what was done again in its place."""
         try:

@@ -61,6 +61,7 @@ class Host:
     running: int = 0
     listed: bool = False  # whether it stands in the round of hosts, or among those that pause
     resume_at: float = 0.0  # nothing is started before
+    paused_until: float = 0.0  # by a 429 or 503
     pauses: int = 0  # in a row
     good: int = 0  # answers since the limit was last changed
     refuse_until: float = 0.0  # it asked to be left alone for longer than anybody would wait
@@ -225,13 +226,14 @@ class Politeness:
         if retry_after is not None and retry_after > LONGEST_PAUSE:
             host.refuse_until = max(host.refuse_until, now + retry_after)
             return
-        if now < host.resume_at and retry_after is None:
+        if now < host.paused_until and retry_after is None:
             return  # others that were out with the first: one pause for all of them
         pause = retry_after or min(FIRST_PAUSE * 2**host.pauses, LONGEST_PAUSE)
         host.pauses = min(host.pauses + 1, 10)
         host.good = 0
         host.limit = max(1, host.limit // 2)
-        host.resume_at = max(host.resume_at, now + pause)
+        host.paused_until = max(host.paused_until, now + pause)
+        host.resume_at = max(host.resume_at, host.paused_until)
 
     def _recover(self, host: Host) -> None:
         """Let a host that was slowed down have one more at once, after enough good answers."""

@@ -27,7 +27,8 @@ CONNECT_TIMEOUT = 15.0  # seconds
 TIMEOUT = 300.0  # seconds for one page, all in all
 MAX_SIZE = 4 * 2**30  # bytes; against bodies without an end
 MAX_REDIRECTS = 10
-SPARE_FILES = 256  # for the connections that wait to be used again, and everything else
+LONGEST = 1_000_000.0  # seconds (eleven days) of any time; libcurl counts milliseconds in 31 bits
+SPARE_FILES = 128  # for everything that is no connection
 DNS_CACHE = 300  # seconds
 HTTP_VERSIONS = {"1.1": 2, "2": 4, "3": 30}  # CURL_HTTP_VERSION_1_1, _2TLS, _3
 
@@ -215,14 +216,14 @@ def _agent() -> str:
         return "outpace"
 
 
-def _check_number(name: str, value: object, least: float) -> None:
-    """Raise unless it is None or a number of at least so much."""
+def _check_number(name: str, value: object, least: float, most: float = LONGEST) -> None:
+    """Raise unless it is None or a number of at least so much, and not absurd."""
     if value is None:
         return
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise UsageTypeError(f"{name} must be a number, not {type(value).__name__}: {value!r:.80}")
-    if not least <= value < float("inf"):
-        raise UsageError(f"{name} must be at least {least:g}, not {value}")
+    if not least <= value <= most:
+        raise UsageError(f"{name} must be a number from {least:g} to {most:,.0f}, not {value}")
 
 
 def _refuse_proxies(proxy: str | None) -> None:
@@ -241,7 +242,7 @@ def allow_files(in_flight: int) -> None:
         import resource  # noqa: PLC0415 - not on Windows
     except ImportError:  # pragma: no cover - where there is no such limit either
         return
-    needed = in_flight + SPARE_FILES
+    needed = 2 * in_flight + SPARE_FILES  # as many connections again are kept, to be used again
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return

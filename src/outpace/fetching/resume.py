@@ -94,16 +94,24 @@ def failed(path: Path, kinds: Collection[str]) -> Iterator[str]:
     )
 
 
-def fetched(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield the URLs that were fetched, each with the header fields that ask whether it changed."""
+def fetched(path: Path, whole: Callable[[Line], bool]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the URLs that were fetched, each with the header fields that ask whether it changed.
+
+    What is not whole on the disk any more is asked for without condition.
+    """
     for line in read(path):
         if line.get("error") is None and "duplicate_of" not in line:
-            fields = []
-            if isinstance(etag := line.get("etag"), str) and _is_plain(etag):
-                fields.append(f"If-None-Match: {etag}")
-            if isinstance(date := line.get("last_modified"), str) and _is_plain(date):
-                fields.append(f"If-Modified-Since: {date}")
-            yield line["url"], tuple(fields)
+            yield line["url"], _conditions(line) if whole(line) else ()
+
+
+def _conditions(line: Line) -> tuple[str, ...]:
+    """Return the header fields that ask for a page only if it is not what it was."""
+    names = {"etag": "If-None-Match", "last_modified": "If-Modified-Since"}
+    return tuple(
+        f"{names[field]}: {value}"
+        for field in names
+        if isinstance(value := line.get(field), str) and _is_plain(value)
+    )
 
 
 def _is_plain(text: str) -> bool:

@@ -10,9 +10,11 @@ comes; with `public_only` no connection is made to an address that is not public
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
+import re
 import time
 from typing import IO, TYPE_CHECKING, Any
 
@@ -28,11 +30,12 @@ if TYPE_CHECKING:
     from outpace.fetching.request import Getter
 
 SPOOL = 1_048_576  # bytes of a body that are held in memory; more goes to a file as it comes
-BUFFER = (
-    65_536  # bytes that libcurl reads at once: 16 kB, its default, costs 3 % more for 18 kB pages
-)
+BUFFER = 65_536  # bytes that libcurl reads at once: its 16 kB cost 3 % more for pages of 18 kB
 ROBOTS_SIZE = 524_288  # bytes of a robots.txt that are read: RFC 9309 asks for at least 500 kB
 STALL = 30  # seconds in which less than a byte a second comes: it has stalled
+
+WRITE_ERROR = 23  # libcurl's code for "I was told to stop"
+BLANK = (b"\r\n", b"\n")
 
 clock = time.perf_counter
 _VERSIONS = {1: "1.0", 2: "1.1", 3: "2", 4: "2", 5: "2", 30: "3", 31: "3"}
@@ -89,14 +92,17 @@ class Transfer:
             # knows before the first answer whether there are streams, and a whole latency is lost.
             self._secure = not self._secure
             self.curl.setopt(self._set_streams, int(self._secure))
+        self._blocked = None
         self.curl.setopt(self._set_url, self._url)
         self.started = clock()
 
     def end(self, code: int, words: str) -> Page:
         """Return the page; raise `FetchError` for what is none: libcurl's code, or the status."""
+        if code == WRITE_ERROR and self._special and self._most == ROBOTS_SIZE:
+            code = 0  # of a long robots.txt the beginning counts
         page = self._page(code)
-        if code:
-            raise self._failure(code, words, page)
+        if code or self._disk_error is not None:
+            raise self._failure(code or WRITE_ERROR, words, page)
         if page.status >= 400:
             raise self._refused(page)
         return page
@@ -178,9 +184,9 @@ class Transfer:
         parts, size = self._parts, self._size
         if self._head:
             head = b"".join(self._head)
+            if head.rfind(b"\nHTTP/") > 0 or self._head[-1] not in BLANK:
+                head = last_head(self._head)
             self._head.clear()
-            if head.rfind(b"\r\nHTTP/") > 0:  # of several answers, after redirects, the last
-                head = head[head.rindex(b"\r\nHTTP/") + 2 :]
         if self._file is not None:
             path, sha256 = self._finish_file(whole=not code)
         elif parts:
@@ -194,13 +200,15 @@ class Transfer:
             sha256 = EMPTY
         self._size = 0
         ip = get(self._ip) if head is not None else None
+        raw = self.curl.getinfo_raw  # a site may say anything, also what is no text
+        said = raw(kind)
         page = Page(
             self._url,
-            get(effective),
+            final_url(raw(effective)),
             get(status),
             size,
             sha256,
-            get(kind),
+            None if said is None else said.decode("latin-1"),
             _VERSIONS.get(get(self._http_version), ""),
             clock() - self.started,
             ip,
@@ -222,18 +230,20 @@ class Transfer:
         else:
             try:
                 self._file.close()
+                self._file = None
             except OSError as error:
                 self._disk_error = error
-            self._file = None
+                self._drop_file()
         return path, sha256
 
     def _drop_file(self) -> None:
         """Remove the file of a body that nobody will ask for."""
-        if self._file is not None:
-            self._file.close()
-            if self._file.name != os.devnull:
-                os.unlink(self._file.name)  # noqa: PTH108 - no need of a Path
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):  # a full disk: what it has not taken is not wanted
+                file.close()
+            if file.name != os.devnull:
+                os.unlink(file.name)  # noqa: PTH108 - no need of a Path
 
     def _failure(self, code: int, words: str, page: Page) -> FetchError:
         """Make an error of libcurl's code."""
@@ -242,7 +252,7 @@ class Transfer:
         blocked, self._blocked = self._blocked, None
         facts = Facts(
             resolved=get(self._resolve_time) > 0 or page.ip is not None,
-            too_large=code == 23 and disk is None,
+            too_large=code == WRITE_ERROR and disk is None,
             blocked=blocked,
         )
         kind, text = explain(code, words, facts)
@@ -268,6 +278,24 @@ class Transfer:
 
         opened, self._blocked = addresses.open_public(*address)
         return pycurl.SOCKET_BAD if opened is None else opened
+
+
+def last_head(lines: list[bytes]) -> bytes:
+    """Return the head of the final answer, without those before it and without trailers."""
+    starts = [n for n, line in enumerate(lines) if line.startswith(b"HTTP/")]
+    start = starts[-1] if starts else 0
+    ends = [n for n in range(start, len(lines)) if lines[n] in BLANK]
+    return b"".join(lines[start : ends[0] + 1 if ends else len(lines)])
+
+
+def final_url(raw: bytes) -> str:
+    """Decode where a page was found; a site may redirect to what no URL should have in it."""
+    if _ODD.search(raw):
+        raw = _ODD.sub(lambda found: b"%%%02X" % found[0][0], raw)
+    return raw.decode("ascii")
+
+
+_ODD = re.compile(rb"[^!-~]")
 
 
 def spool_file(folder: str) -> IO[bytes]:

@@ -32,6 +32,7 @@ LEVEL = 6  # of gzip
 SUFFIXES = (".warc", ".warc.gz", ".warc.zst")
 
 _ALTERED = re.compile(rb"(?im)^(content-encoding|transfer-encoding|content-length):")
+_LINE_END = re.compile(rb"\r?\n")
 _PROTOCOLS = {"1.0": "http/1.0", "1.1": "http/1.1", "2": "h2", "3": "h3"}
 
 
@@ -139,11 +140,15 @@ def _body(page: Page) -> Iterator[bytes]:
 def _http_head(page: Page) -> bytes:
     """Return the head of an answer as it fits the body that follows it."""
     head = page.head or b"HTTP/1.1 200 OK\r\n\r\n"
-    if head.startswith(b"HTTP/1") and f"\r\nContent-Length: {page.size}\r\n".encode() in head:
+    if (
+        head.startswith(b"HTTP/1")
+        and head.endswith(b"\r\n\r\n")
+        and f"\r\nContent-Length: {page.size}\r\n".encode() in head
+    ):
         lower = head.lower()
         if b"\ncontent-encoding:" not in lower and b"\ntransfer-encoding:" not in lower:
             return head
-    status, _, fields = head.partition(b"\r\n")
+    status, _, fields = _LINE_END.sub(b"\r\n", head).partition(b"\r\n")
     if not status.startswith(b"HTTP/1."):
         status = b"HTTP/1.1 " + status.partition(b" ")[2]
     fields = _ALTERED.sub(rb"X-Archive-Orig-\1:", fields).rstrip(b"\r\n")

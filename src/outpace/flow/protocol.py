@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from outpace.flow.board import Board
-from outpace.flow.data import Chunk, Report, Returned
+from outpace.flow.data import Chunk, Report, Returned, Settled
 from outpace.flow.trace import Record
 
 
@@ -134,4 +134,56 @@ class Host(Protocol):
 
     def open(self, call: Call, driver: Driver, workers: int, slots: int, care: Care) -> Workers:
         """Make ready that many workers with a driver each, `slots` lanes in all."""
+        ...
+
+
+class Opening(Protocol):
+    """Be a model with its setting, ready to be opened: `registry` makes these."""
+
+    @property
+    def model(self) -> str:
+        """Name the model."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """Say how many workers it has."""
+        ...
+
+    @property
+    def slots(self) -> int:
+        """Say how many items can run at once in all of them."""
+        ...
+
+    @property
+    def shared(self) -> bool:
+        """Say whether the lanes of a worker take from one queue, item by item."""
+        ...
+
+    def open(self, call: Call) -> Workers:
+        """Open the workers."""
+        ...
+
+
+class Recorder(Protocol):
+    """Be what keeps a record of a run: `record.recorder` does."""
+
+    def begin(self) -> None:
+        """Get ready, before the workers are opened."""
+        ...
+
+    def look_at(self, workers: object) -> None:
+        """Know the workers, some of whom may be new."""
+        ...
+
+    def keep(self, settled: Settled) -> None:
+        """Take in attempts that have ended."""
+        ...
+
+    def end(self) -> None:
+        """Let go of everything but what is known. May be called twice."""
+        ...
+
+    def timeline(self, flow: Any) -> Any:
+        """Make the timeline of the run, as far as it has come."""
         ...

@@ -18,7 +18,7 @@ import time
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import islice
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from outpace.errors import UsageError
 from outpace.flow.data import Report, Settled, Summary
@@ -27,7 +27,7 @@ from outpace.flow.ending import Terminated, say, tell, terminable, without_ours
 from outpace.flow.job import Job
 from outpace.flow.limit import Fixed
 from outpace.flow.order import AsTheyCome, InOrder, Release
-from outpace.flow.protocol import Call, Usage, Workers
+from outpace.flow.protocol import Opening, Recorder, Usage, Workers
 from outpace.flow.trace import Blocked, Blockings
 
 T = TypeVar("T")
@@ -39,58 +39,6 @@ LEFT = (
 )
 
 clock = time.perf_counter
-
-
-class Opening(Protocol):
-    """Be a model with its setting, ready to be opened: `registry` makes these."""
-
-    @property
-    def model(self) -> str:
-        """Name the model."""
-        ...
-
-    @property
-    def workers(self) -> int:
-        """Say how many workers it has."""
-        ...
-
-    @property
-    def slots(self) -> int:
-        """Say how many items can run at once in all of them."""
-        ...
-
-    @property
-    def shared(self) -> bool:
-        """Say whether the lanes of a worker take from one queue, item by item."""
-        ...
-
-    def open(self, call: Call) -> Workers:
-        """Open the workers."""
-        ...
-
-
-class Recorder(Protocol):
-    """Be what keeps a record of a run: `record.recorder` does."""
-
-    def begin(self) -> None:
-        """Get ready, before the workers are opened."""
-        ...
-
-    def look_at(self, workers: object) -> None:
-        """Know the workers, some of whom may be new."""
-        ...
-
-    def keep(self, settled: Settled) -> None:
-        """Take in attempts that have ended."""
-        ...
-
-    def end(self) -> None:
-        """Let go of everything but what is known. May be called twice."""
-        ...
-
-    def timeline(self, flow: Flow) -> Any:
-        """Make the timeline of the run, as far as it has come."""
-        ...
 
 
 class Flow:

@@ -148,7 +148,7 @@ class Executor(StandardExecutor):
         With `cancel_futures`, cancel those that have not begun. With `wait=False`, return at once.
         Raises `SetupError` when a setup fails at its exit.
         """
-        self._manager.end(cancel=cancel_futures)
+        self._manager.end(cancel=cancel_futures, awaited=wait)
         if wait:
             self._manager.join()
 

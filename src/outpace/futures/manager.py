@@ -8,11 +8,6 @@ Guarantees, tested by `tests/test_executor.py` and by CPython's own tests: every
 out is settled, whatever becomes of the workers; nothing of a call is kept once its future is settled;
 it holds no reference to the executor, so one that is dropped ends its manager; at the interpreter's
 exit what was submitted is carried out first.
-
-**One call at a time.** A call goes out alone, and only to a lane that is free. What the engine does for
-the items of a map, several of them in one chunk and the next chunk in hand, would be wrong here: calls
-may wait for one another, and whoever waits for the result of a short one must not wait for the long one
-that happened to travel behind it. So `chunk=None`, the engine's own measuring, is for who asks for it.
 """
 
 from __future__ import annotations
@@ -20,26 +15,29 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import sys
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import BrokenExecutor, Future, InvalidStateError
-from dataclasses import fields
+from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
-from outpace.errors import OutpaceError, WorkerLostError
-from outpace.flow.data import Failure, Settled
-from outpace.flow.dispatch import Dispatcher, Pull, Settle, Start
-from outpace.flow.job import Job
+from outpace.errors import OutpaceError
+from outpace.flow.data import Settled
+from outpace.flow.dispatch import Pull, Settle, Start
+from outpace.flow.job import Job, is_coroutine_function
 from outpace.flow.run import Flow
 from outpace.futures.calls import Submitted
+from outpace.futures.failing import ExecutorBrokenError, cannot_travel, error_of
+from outpace.futures.one_by_one import IN_HAND, one_at_a_time
 from outpace.futures.travel import ByValue, Customs
 from outpace.registry import Opening
 
-IN_HAND = 4
-SHORT = 0.001
+# Python 3.12 starts no thread once the main thread is through, though there is still work to be done.
+# So there the first call waits until the lanes have started; elsewhere nobody need wait for a setup.
+THREADS_END_EARLY = sys.version_info[:2] == (3, 12)
 
 clock = time.perf_counter
 
@@ -49,50 +47,24 @@ _interpreter_ends = False
 _managers: weakref.WeakSet[Manager] = weakref.WeakSet()
 
 
-class ExecutorBrokenError(OutpaceError, BrokenExecutor):
-    """Say that an executor has no workers and will have none; `__cause__` says why."""
-
-
-class CallLostError(WorkerLostError, BrokenExecutor):
-    """Say that the worker that had this call vanished; the executor goes on.
-
-    It is also a `concurrent.futures.BrokenExecutor`, so that what was written for the standard pools
-    catches it; there it would cost every call that was submitted, here it costs this one.
-    """
-
-
-class OneAtATime(Dispatcher):
-    """Send items out one by one, each to a lane that has nothing to do.
-
-    Where the lanes take from one queue, any of them takes the next item, so a few that wait there keep
-    nobody from anything: `in_hand` of them for each slot, while items are short.
-    """
-
-    __slots__ = ("in_hand",)
-    in_hand: int
-
-    def _room(self) -> int:
-        """Say whether one more item may go out."""
-        slots = max(1, min(self.limit.current, self.slots))
-        short = self._item_s is not None and self._item_s < SHORT
-        return int(self._out.items < slots * (1 + self.in_hand * short))
-
-
 class Manager:
     """Be the single user of an executor's workers, in a thread of its own."""
 
     def __init__(self, job: Job, opening: Opening) -> None:
         """Start nothing yet: the first call that is submitted does."""
         self.flow = Flow(job, opening)
+        self._hosted = opening.of.host is not None
         if job.chunk == 1:
-            one_queue = opening.of.host is None
-            self.flow.dispatcher = _one_at_a_time(self.flow.dispatcher, IN_HAND * one_queue)
-        self._customs = Customs() if opening.of.host is not None else None
-        self._inline = opening.of.host is None and opening.of.driver.inline
+            in_hand = 0 if self._hosted else IN_HAND
+            self.flow.dispatcher = one_at_a_time(self.flow.dispatcher, in_hand)
+        self._customs = Customs() if self._hosted else None
+        self._inline = not self._hosted and opening.of.driver.inline
+        self._together = job.chunk != 1
         self._thread: threading.Thread | None = None
         # Shared with those who submit. `RLock`, since a garbage collection may call `end` anywhere.
         self._lock = threading.RLock()
         self._inbox: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._opened = threading.Event()
         self._listening = False  # it would wait for reports though it could take more calls
         self._ending = self._terminated = False
         self._why_not: BaseException | None = None  # it takes no more calls: broken, or forked
@@ -100,6 +72,7 @@ class Manager:
         self._ahead: deque[Waiting] = deque()  # taken from the inbox, not from us yet
         self._hungry = False
         self._running: dict[int, Future[Any]] = {}
+        self._awaited = False
         self._exit_error: BaseException | None = None
 
     # For any thread.
@@ -109,31 +82,39 @@ class Manager:
         future: Future[Any] = Future()
         with self._lock:
             self._refuse()
-            if self._thread is None:
-                self._ahead.append((future, call))  # it has begun, also if `end` cancels the others
-                self._begin()
-                return future
-            self._inbox.put((future, call))
+            first = self._thread is None
+            if first:
+                self._begin((future, call))
+            else:
+                self._inbox.put((future, call))
             if self._listening:
                 self._listening = False
                 self.flow.wake()
+        if first and THREADS_END_EARLY and not self._hosted:
+            self._opened.wait()
         return future
 
-    def end(self, *, cancel: bool = False) -> None:
-        """Take no more calls; carry out what was submitted, or cancel what has not begun."""
+    def end(self, *, cancel: bool = False, awaited: bool = False) -> None:
+        """Take no more calls; carry out what was submitted, or cancel what has not begun.
+
+        `awaited` says that somebody is about to `join`.
+        """
         if self._why_not is not None:
             return
+        dropped: list[Waiting | None] = []
         with self._lock:
             self._ending = True
+            self._awaited = self._awaited or awaited
             if cancel:
                 with contextlib.suppress(queue.Empty):
                     while True:
-                        waiting = self._inbox.get_nowait()
-                        if waiting is not None:
-                            waiting[0].cancel()
+                        dropped.append(self._inbox.get_nowait())
             self._inbox.put(None)
             self._listening = False
             self.flow.wake()
+        for waiting in dropped:  # not under the lock: it calls what is the user's
+            if waiting is not None and waiting[0].cancel():
+                waiting[0].set_running_or_notify_cancel()
 
     def terminate(self) -> None:
         """Take no more calls, and give up those that are not settled."""
@@ -166,10 +147,15 @@ class Manager:
             when = "shutdown" if self._ending else "interpreter shutdown"
             raise RuntimeError(f"cannot schedule new futures after {when}")
 
-    def _begin(self) -> None:
-        """Start the thread."""
+    def _begin(self, first: Waiting) -> None:
+        """Start the thread, with a call that has thereby begun: `end` does not cancel it any more."""
         thread = threading.Thread(target=self._manage, name="outpace-executor")
-        thread.start()
+        self._ahead.append(first)
+        try:
+            thread.start()
+        except BaseException:
+            self._ahead.clear()
+            raise
         self._thread = thread
         _managers.add(self)
 
@@ -186,6 +172,7 @@ class Manager:
         except BaseException as error:  # noqa: BLE001 - it is that of every call there is
             self._break(error)
         finally:
+            self._opened.set()
             self._close()
 
     def _over(self) -> bool:
@@ -210,6 +197,7 @@ class Manager:
                     if flow.workers is None:
                         before = clock()
                         flow.opened(flow.opening.open(flow.job.call), before)
+                        self._opened.set()
                     assert flow.workers is not None
                     flow.workers.start(chunk)
                 case Settle(settled, positions):
@@ -228,7 +216,7 @@ class Manager:
         if self._hungry:
             self._listening = True
             # Whoever submits puts first and looks at `_listening` then; here it is the other way round.
-            if not self._inbox.empty() or self._ending:
+            if self._ahead or not self._inbox.empty() or self._ending:
                 self._listening = False
                 return
         flow.observe(flow.workers.reports(flow.patience))
@@ -238,14 +226,21 @@ class Manager:
         """Give the dispatcher up to that many calls, without those that were cancelled."""
         calls: list[Submitted | ByValue] = []
         first = self.flow.dispatcher.counts.pulled
+        awaited = False
         while len(calls) < room and (waiting := self._next()) is not None:
             future, call = waiting
+            if self._together and calls and is_coroutine_function(call[0]) != awaited:
+                self._ahead.appendleft(
+                    waiting
+                )  # a lane knows what to await by the first and the last
+                break
             if not future.set_running_or_notify_cancel():
                 continue
+            awaited = self._together and is_coroutine_function(call[0])
             try:
                 item = call if self._customs is None else self._customs.portable(call)
             except Exception as error:  # noqa: BLE001 - pickling runs the user's code
-                future.set_exception(error)
+                future.set_exception(cannot_travel(call, error))
                 continue
             self._running[first + len(calls)] = future
             calls.append(item)
@@ -303,30 +298,12 @@ class Manager:
             self.flow.hurry()
         try:
             workers.close()
-        except BaseException as error:  # noqa: BLE001 - `join` raises it
-            self._exit_error = error
-        self.flow.usage = workers.usage
-
-
-def error_of(failure: Failure) -> BaseException:
-    """Return the error of a call, with the worker's traceback noted on it."""
-    error = failure.error
-    if failure.kind == "lost" and not isinstance(error, BrokenExecutor):
-        lost = CallLostError.__new__(CallLostError, *error.args)
-        lost.__dict__.update(error.__dict__)
-        error = lost
-    if failure.traceback:
-        error.add_note(f"in a worker process:\n{failure.traceback.rstrip()}")
-    return error
-
-
-def _one_at_a_time(dispatcher: Dispatcher, in_hand: int) -> OneAtATime:
-    """Make the dispatcher that sends items out one by one, otherwise the same."""
-    made = OneAtATime(
-        **{each.name: getattr(dispatcher, each.name) for each in fields(dispatcher) if each.init}
-    )
-    made.in_hand = in_hand
-    return made
+        except BaseException as error:
+            if not self._awaited:
+                raise  # nobody would hear of it: `threading.excepthook` tells
+            self._exit_error = error  # `join` raises it
+        finally:
+            self.flow.usage = workers.usage
 
 
 def _at_exit() -> None:

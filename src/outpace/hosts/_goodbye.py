@@ -42,9 +42,10 @@ def say_goodbye(
     _listen(workers, turn, began + (HURRY if hurry else EXIT_PATIENCE), workers)
     if not workers:
         return None
+    late = workers.keys() - busy
     _kill(workers)
     _listen(workers, turn, clock() + EXIT_PATIENCE, workers)
-    if hurry:
+    if hurry or not late:
         return None
     msg = (
         f"the exit of setup took longer than {EXIT_PATIENCE:g} s in a worker process: it was killed"

@@ -18,8 +18,6 @@ from outpace.flow.outstanding import Outstanding
 from outpace.hosts._shared import Shared
 from outpace.hosts._wire import Channel, Packed
 
-SAME_CLOCK = 0.005  # two processes' clocks that differ by less are one clock, read at two moments
-
 
 @dataclass(slots=True, eq=False)
 class Peer:
@@ -36,6 +34,7 @@ class Peer:
     channel: Channel
     shared: Shared
     suspects: deque[Chunk] | None = None
+    born: float = field(default_factory=time.perf_counter)
     ready: bool = False
     said_bye: bool = False
     retiring: bool = False
@@ -70,8 +69,9 @@ class Peer:
     def is_ready(self, there: float, weight: int) -> None:
         """Note that it is, how much it weighs, and how its clock and ours differ."""
         self.weight = weight
-        offset = time.perf_counter() - there
-        self.clock_offset = offset if abs(offset) > SAME_CLOCK else 0.0
+        now = time.perf_counter()
+        # A moment between its birth and now is one of our own clock, as on every Unix.
+        self.clock_offset = 0.0 if self.born <= there <= now else now - there
         self.ready = True
 
     def report(self, columns: list[Any], payload: Packed) -> Report:

@@ -200,6 +200,7 @@ def _serve_inline(channel: Channel, workers: Workers, weigh: Weigh) -> None:
         while reports := workers.reports(None):
             for report in reports:
                 carried = _send(channel, report, carried, weigh)
+            del report  # nor does what it holds stay while there is nothing to do
 
 
 def _serve_threaded(channel: Channel, workers: Workers, weigh: Weigh) -> None:
@@ -222,8 +223,10 @@ def _serve_threaded(channel: Channel, workers: Workers, weigh: Weigh) -> None:
             if message is None:
                 return
             carried += _take(channel, workers, message)
+            del message  # what it holds does not stay while there is nothing to do; nor do reports
         for report in workers.reports(None):
             carried = _send(channel, report, carried, weigh)
+            del report
 
 
 def _take(channel: Channel, workers: Workers, message: Message | None) -> float:

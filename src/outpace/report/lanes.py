@@ -1,7 +1,8 @@
 """A timeline as text: a row a lane, a character a moment, readable without colour.
 
-A character is what most of its moment went into. Where only amounts are known, work that fills a part of
-it shows as a bar of that height. Fits a width; colours only where they are wanted (`wants_colour`).
+A character is what its moment went into; over a row there are as many of each as it had of the time.
+Where only an item's amount is known, work that fills a part of it shows as a bar of that height. Fits a
+width; colours only where they are wanted (`wants_colour`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ PLAIN = str.maketrans(
     {"█": "#", "▒": "+", "│": "|", "…": "~", "µ": "u", TIMES: "x", **dict.fromkeys("▁▂▃▄▅▆▇", "_")}
 )
 ROWS = 12
+ALL, LEAST = 0.94, 0.06  # of a moment: taken for all of it, and for nothing
+PART = -1  # in place of a state: that a bar occurs
+BY_HEIGHT = {states.RUNNING, states.WAITING, states.IDLE}
 SMALL = 0.2  # of the width: a timeline that takes less is drawn enlarged beside itself
 BESIDE = "  "
 NAMES = 17  # characters for the names of rows
@@ -96,8 +100,8 @@ def _body(
     """Draw the rows and the two strips, `columns` characters wide."""
     grid = amounts(timeline, drawn, columns, timeline.began, timeline.ended)
     lines = [
-        _painted([_cell(by_state, n, used) for n in range(columns)], colour=colour)
-        for by_state in grid
+        _painted(_cells(by_state, columns, used, by_height=row.sampled), colour=colour)
+        for row, by_state in zip(drawn, grid, strict=True)
     ]
     for strip, top in (
         (derive.cores_busy(timeline, columns), timeline.cores),
@@ -107,21 +111,36 @@ def _body(
     return [f"│{line}│" for line in lines]
 
 
-def _cell(by_state: dict[int, list[float]], n: int, used: set[int]) -> tuple[str, int]:
-    """Return the character of a moment, and the state that it stands for."""
-    shares = {state: line[n] for state, line in by_state.items() if line[n] > 0}
-    idle = 1.0 - sum(shares.values())
-    if not shares:
-        return " ", states.IDLE
-    state = max(shares, key=shares.__getitem__)
-    running = shares.get(states.RUNNING, 0.0)
-    if state in (states.RUNNING, states.WAITING) and 0.06 < running < 0.94:
-        used.update((states.RUNNING, state))
-        return _bar(running), states.RUNNING
-    if idle > shares[state]:
-        return " ", states.IDLE
-    used.add(state)
-    return states.STATES[state].glyph, state
+def _cells(
+    by_state: dict[int, list[float]], columns: int, used: set[int], *, by_height: bool
+) -> list[tuple[str, int]]:
+    """Return the characters of a row, each with the state that it stands for.
+
+    What a character leaves out is carried on to the next ones (error diffusion, as in printing), so that
+    over a row as many characters stand for a state as it had of the time.
+    """
+    cells = []
+    owed: dict[int, float] = {}
+    for n in range(columns):
+        shares = {state: line[n] for state, line in by_state.items() if line[n] > 0}
+        shares[states.IDLE] = max(0.0, 1.0 - sum(shares.values()))
+        most = max(shares, key=shares.__getitem__)
+        running = shares.get(states.RUNNING, 0.0)
+        if by_height and LEAST < running < ALL and set(shares) <= BY_HEIGHT:
+            owed = {}  # an amount of a whole item: there is no order to be shown
+            used.add(PART)
+            cells.append((_bar(running), states.RUNNING))
+            continue
+        if shares[most] >= ALL:
+            owed = {}
+        for state, share in shares.items():
+            owed[state] = owed.get(state, 0.0) + share
+        shown = max(owed, key=owed.__getitem__)
+        owed[shown] -= 1.0
+        used.add(shown)
+        cells.append((states.STATES[shown].glyph, shown))
+    used.discard(states.IDLE)
+    return cells
 
 
 def _bar(share: float) -> str:
@@ -159,9 +178,9 @@ def _legend(
     """Say what the characters mean: only those that occur."""
     parts = [
         f"{_painted([(states.STATES[n].glyph, n)], colour=colour)} {states.STATES[n].words}"
-        for n in sorted(used)
+        for n in sorted(used - {PART})
     ]
-    if any(timeline.is_sampled for timeline in timelines):
+    if PART in used:
         parts.append("▃ on CPU for a part of the time (height)")
     parts.append("blank: idle")
     lines, line, length = [], "", 0
