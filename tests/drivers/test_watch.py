@@ -1,6 +1,7 @@
 """What blocks an event loop is named, on any loop; what does not, is not."""
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,19 +33,21 @@ def url() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="module")
-def uvloop() -> Any:
-    found = pytest.importorskip("uvloop", reason="uvloop has no wheel for this Python")
-    loop = found.new_event_loop()
-    loop.run_until_complete(asyncio.sleep(0))  # the first one opens what the process keeps
-    loop.close()
-    return found
+@pytest.fixture(scope="module", autouse=True)
+def _what_uvloop_keeps() -> None:
+    """Have uvloop open what the process keeps of it, before any test looks for what it leaves."""
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        loop = uvloop.new_event_loop()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def loop(request: Any) -> Iterator[str]:
     if request.param == "uvloop":
-        uvloop = request.getfixturevalue("uvloop")
+        uvloop = pytest.importorskip("uvloop", reason="uvloop has no wheel for this Python")
         before = asyncio.get_event_loop_policy()
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
         yield "uvloop"
