@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,20 @@ def test_the_callers_own_loop_is_watched_for_items_alone(url, capsys):
 
     assert [one.line for one in summary.blocked] == [blocking.line_of("sleeps")]
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_whoever_takes_the_values_and_whatever_yields_the_items_block_no_loop(url, capsys):
+    def slowly() -> Iterator[str]:
+        for _ in range(4):
+            time.sleep(0.08)
+            yield url
+
+    run = outpace.map(blocking.is_fine, slowly(), model="asyncio", in_flight=2)
+    for _ in run:
+        time.sleep(0.08)
+
+    assert run.summary.blocked == ()
+    assert capsys.readouterr().err == ""
 
 
 def test_with_recording_off_nobody_watches(url, capsys):

