@@ -110,7 +110,7 @@ def test_asyncio_waits_for_pages():
     assert timeline.items.label[0] == urls[0]
     loop = next(n for n, lane in enumerate(timeline.lanes) if lane.kind == "loop")
     on_loop = derive.sums(timeline)[loop]
-    assert sum(on_loop[n] for n in states.ON_CPU) == pytest.approx(on_cpu(found), rel=0.05)
+    assert sum(on_loop[n] for n in states.ON_CPU) == pytest.approx(on_cpu(found), rel=0.25)
 
 
 @pytest.mark.parametrize(

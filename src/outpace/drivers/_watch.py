@@ -49,6 +49,8 @@ class LoopWatch:
         self._lock = threading.Lock()
         self._awake = threading.Event()
         self._over = False
+        self._ending = threading.Lock()  # held until it is over, so that a sleep can be cut short
+        self._ending.acquire()
         self._thread: threading.Thread | None = None
         self._of = self._native = 0  # the loop's thread, as Python and as the system numbers it
         self._began: float | None = None  # when the step began that the following is about
@@ -79,7 +81,9 @@ class LoopWatch:
 
     def close(self) -> None:
         """End the thread; what blocks the loop now has done so for as long as it has."""
-        self._over = True
+        if not self._over:
+            self._over = True
+            self._ending.release()
         self._awake.set()
         with self._lock:
             if self._began is not None and self._seen:
@@ -148,7 +152,7 @@ class LoopWatch:
         does not, and is late all the same, is on a machine that stood still, and so did the loop.
         """
         before, turns = clock(), _turns()
-        time.sleep(seconds)
+        self._ending.acquire(timeout=seconds)
         late = clock() - before - seconds
         if late < LONG / 2:
             return False

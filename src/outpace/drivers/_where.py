@@ -6,7 +6,6 @@ import builtins
 import linecache
 import re
 import sys
-import sysconfig
 import time
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 OURS = str(Path(__file__).parents[1])
 LOOP = str(Path(__file__).with_name("asyncio.py"))  # where our loops run
-LIBRARIES = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
+LIBRARY = str(Path(linecache.__file__).parent)  # the standard library's folder
 INSTALLED = ("site-packages", "dist-packages")
 WIDTH = 80  # characters of source text that are shown
 DEPTH = 100  # calls that are looked at
@@ -120,7 +119,7 @@ def _is_users(file: str) -> bool:
     """Say whether a file is the user's, and not a library's."""
     if file.startswith("<frozen") or any(part in file for part in INSTALLED):
         return False
-    return not file.startswith(LIBRARIES)
+    return not file.startswith(LIBRARY)
 
 
 def _expression(code: CodeType, instruction: int) -> str:

@@ -14,7 +14,6 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import Literal, NamedTuple
 
 Record = Literal["off", "default", "full"]
@@ -148,8 +147,9 @@ class Blocked:
     def __str__(self) -> str:
         """Say it in one line."""
         times = f" ({self.count} times)" if self.count > 1 else ""
+        name = self.file.replace("\\", "/").rpartition("/")[2]
         return (
-            f"{PurePath(self.file).name}:{self.line} `{self.source}` blocked the event loop for "
+            f"{name}:{self.line} `{self.source}` blocked the event loop for "
             f"{self.seconds:.3g} s{times} by {self.how}, in {self.label}: {self.advice}"
         )
 
