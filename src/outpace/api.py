@@ -221,7 +221,7 @@ def _recorder(job: Job) -> Recorder | None:
     """Return what keeps the record of a run; None where nothing is to be recorded."""
     if job.call.record == "off":
         return None
-    from outpace.record.recorder import Recorder  # noqa: PLC0415 - it brings subprocess
+    from outpace.record.recorder import Recorder  # noqa: PLC0415 - a few ms of import
 
     return Recorder(job.call.record, job.items, _pictures)
 

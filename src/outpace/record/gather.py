@@ -25,7 +25,12 @@ LABEL = 60  # characters of an item's name
 BETWEEN = " … "
 DONE = KINDS.index("done")
 PLAIN = (str, int, float)  # items that may be kept for their names: small, and nobody's memory
-KIND_OF_DRIVER: dict[str, LaneKind] = {"serial": "main", "threads": "thread", "asyncio": "slot"}
+KIND_OF_DRIVER: dict[str, LaneKind] = {
+    "serial": "main",
+    "threads": "thread",
+    "asyncio": "slot",
+    "fetch": "slot",
+}
 
 
 def labelled(item: object) -> str:

@@ -1,8 +1,8 @@
 """The helper process that looks at threads from outside, without the GIL of any of them.
 
 It is told processes to look at, a number a line; every few milliseconds it reads what their threads have
-spent on a CPU and ready for one, and what they wait for (`waits`). At the end of its input it writes the
-bins as columns and ends; when the caller is gone, it ends too. The period adapts, so that looking costs
+spent on a CPU and ready for one, and what they wait for (`waits`). Told to end, it writes the bins as
+columns; when the caller is gone, it ends too. The period adapts, so that looking costs
 no more than `MOST` of a core. It imports next to nothing: it starts in some 20 ms beside the work.
 
 How the GIL is told from other locks: CPython keeps it in a variable of its own, `_PyRuntime`, while
@@ -29,6 +29,8 @@ UNREADY = (
     0.05  # share of a bin that a thread must have been ready for, if it is to have run but for that
 )
 ENOUGH = 300_000  # bins after which the period is doubled
+
+END = b"end"  # what we are told at last: a fork of the caller may keep our input open
 
 clock = time.perf_counter
 
@@ -162,7 +164,7 @@ def told_within(seconds: float) -> list[int] | None:
     if not select.select([0], [], [], seconds)[0]:
         return []
     data = os.read(0, 65536)  # what fits into a pipe is written as a whole
-    return list(map(int, data.split())) if data else None
+    return None if END in data or not data else list(map(int, data.split()))
 
 
 def look(threads: dict[tuple[int, int], Thread], bins: Bins) -> None:

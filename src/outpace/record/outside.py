@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from outpace.record.fill import Samples
+from outpace.record.looking import END
 
 HERE = Path(__file__).parents[1]
 START = """
@@ -70,7 +71,7 @@ class Outside:
         assert process.stdout is not None
         data = b""
         with contextlib.suppress(OSError):
-            process.stdin.close()
+            process.stdin.write(END + b"\n")
             data = process.stdout.readall()  # type: ignore[attr-defined] # unbuffered, so raw
         _end(process)
         return read(data)

@@ -8,7 +8,7 @@ is possible (`outside`); the loops of asyncio say themselves what they do. Teste
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from outpace.flow.data import Settled
 from outpace.flow.protocol import processes_of
@@ -17,8 +17,10 @@ from outpace.flow.trace import Record
 from outpace.machine import usable_cpus
 from outpace.record.fill import Sampled, fill
 from outpace.record.gather import KEPT, Gathering, labelled
-from outpace.record.outside import Outside
 from outpace.record.timeline import Timeline, Writer
+
+if TYPE_CHECKING:
+    from outpace.record.outside import Outside
 
 WHOLE = 1_000_000  # items that a full record keeps one by one
 
@@ -46,6 +48,8 @@ class Recorder:
     def begin(self) -> None:
         """Get ready, before the workers are opened."""
         if self._is_full:
+            from outpace.record.outside import Outside  # noqa: PLC0415 - brings subprocess, ctypes
+
             self._outside = Outside()
 
     def look_at(self, workers: object) -> None:
