@@ -16,12 +16,12 @@ Works with any loop, since it asks the loop nothing but that. Tested by `tests/d
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -207,8 +207,8 @@ class LoopWatch:
     def _waiting(self) -> str:
         """Say what the loop's thread waits for, as far as the system says that."""
         try:
-            line = Path(f"/proc/self/task/{self._native}/syscall").read_bytes()
-            return by_syscall(line, 0)
+            with open(f"/proc/self/task/{self._native}/syscall", "rb") as file:  # noqa: PTH123
+                return by_syscall(file.read(), os.getpid())
         except (OSError, ValueError):
             return "unknown"
 
