@@ -43,9 +43,13 @@ def seen(work, *args) -> dict[str, float]:
     return seconds_of(looking.end()[os.getpid(), number[0]])
 
 
+def mostly(found: dict[str, float]) -> str:
+    return max(WAITS, key=found.__getitem__)
+
+
 @linux
 def test_a_sleep_is_a_sleep():
-    assert seen(time.sleep, 0.3)["sleep"] > 0.2
+    assert mostly(seen(time.sleep, 0.3)) == "sleep"
 
 
 @linux
@@ -55,7 +59,7 @@ def test_a_lock_is_no_gil():
 
     found = seen(lambda: lock.acquire(timeout=0.3))
 
-    assert found["lock"] > 0.2
+    assert mostly(found) == "lock"
     assert found["gil"] < 0.05
 
 
@@ -63,7 +67,7 @@ def test_a_lock_is_no_gil():
 def test_a_child_is_waited_for():
     found = seen(subprocess.run, [sys.executable, "-S", "-c", "import time; time.sleep(0.3)"])
 
-    assert found["child"] > 0.15
+    assert mostly(found) == "child"
 
 
 @linux
@@ -96,12 +100,14 @@ def test_a_fork_that_keeps_the_pipe_keeps_nobody():
     child = subprocess.Popen([sys.executable, "-S", "-c", "import sys; sys.stdin.read()"],
                              stdin=r, close_fds=False)  # fmt: skip
 
-    assert (os.getpid(), os.getpid()) in looking.end()
+    time.sleep(0.2)  # to be looked at
+    found = looking.end()
 
     os.close(r)
     os.close(w)
     child.kill()
     child.wait()
+    assert (os.getpid(), os.getpid()) in found
 
 
 def test_where_nothing_can_be_seen_nothing_is(monkeypatch):

@@ -28,7 +28,7 @@ from typing import Any
 from outpace.drivers._where import Site, advice, locate, stack_of
 from outpace.flow.board import Board
 from outpace.flow.trace import LONG, How, Sighting
-from outpace.record.waits import by_syscall, spent
+from outpace.record.waits import by_syscall, is_for_gil, spent
 
 PERIOD = LONG / 2  # seconds between two looks at the board
 AGAIN = 0.01  # seconds between two looks at a step that is long
@@ -205,10 +205,15 @@ class LoopWatch:
             return 0.0, 0.0
 
     def _waiting(self) -> str:
-        """Say what the loop's thread waits for, as far as the system says that."""
+        """Say what the loop's thread waits for, as far as the system says that.
+
+        While we look, the GIL is ours: who waits for it is about to compute.
+        """
         try:
             with open(f"/proc/self/task/{self._native}/syscall", "rb") as file:  # noqa: PTH123
-                return by_syscall(file.read(), os.getpid())
+                line = file.read()
+            wait = by_syscall(line, os.getpid())
+            return "running" if wait == "lock" and is_for_gil(line) else wait
         except (OSError, ValueError):
             return "unknown"
 

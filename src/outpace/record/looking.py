@@ -18,12 +18,11 @@ import sys
 import time
 from array import array
 
-from outpace.record.waits import WAITS, Wait, by_place, by_syscall
+from outpace.record.waits import EXTENT, WAITS, Wait, by_place, by_syscall
 
 PERIOD = 0.002  # seconds between two looks
 MOST = 0.04  # of a core that looking may cost
 FRESH = 0.01  # seconds between two looks for new threads
-EXTENT = 1 << 20  # bytes from the beginning of the interpreter's own variable in which the GIL lies
 ALIKE = 0.05  # by how much the shares of two bins may differ that become one
 UNREADY = (
     0.05  # share of a bin that a thread must have been ready for, if it is to have run but for that

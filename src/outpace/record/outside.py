@@ -7,7 +7,6 @@ made from the items' own clocks. Tested by `tests/record/test_outside.py`.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 
 from outpace.record.fill import Samples
 from outpace.record.looking import END
+from outpace.record.waits import own_gil
 
 HERE = Path(__file__).parents[1]
 START = """
@@ -124,12 +124,9 @@ def possible() -> bool:
 def variable() -> tuple[str, int]:
     """Return where the interpreter's own variable is: a file, and how far from its first address.
 
-    `_PyRuntime` is a name that CPython exports; an interpreter without it has no GIL that we know of.
+    So that it is found in other processes too, where the same file lies elsewhere.
     """
-    try:
-        address = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
-    except (ValueError, AttributeError):
-        return "", 0
+    address, _ = own_gil()
     first: dict[str, int] = {}
     file = ""
     with contextlib.suppress(OSError):
