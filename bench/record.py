@@ -78,9 +78,10 @@ def items(repeat: int) -> Found:
     """Measure items that are nothing but their handing over."""
     count = 200_000
     cases = {
-        model: (anoop if model == "asyncio" else noop, list(stream(count)), model, None, ITEM)
-        for model in ("serial", "threads", "processes", "asyncio")
+        model: (noop, list(stream(count)), model, None, ITEM)
+        for model in ("serial", "threads", "processes")
     }
+    cases["asyncio"] = (anoop, list(stream(count)), "asyncio", None, SWITCH)  # a step each
     return table("no-op items", "us an item", count, cases, repeat)
 
 

@@ -159,6 +159,25 @@ def test_a_call_says_what_is_waited_for(line, wait):
     assert by_syscall(line, os.getpid(), (0x1000, 0x2000)) == wait
 
 
+@linux
+def test_time_that_is_counted_late_belongs_to_the_bins_before():
+    thread = Thread(os.getpid(), threading.get_native_id(), (0, 0))
+    bins = Bins()
+    bins.add(thread, (0.0, 1.0, 1.0, 0.0, "running"))
+    bins.add(thread, (1.0, 2.0, 0.0, 0.0, "gil"))
+    bins.add(thread, (2.0, 3.0, 0.0, 0.0, "running"))
+    bins.add(thread, (3.0, 4.0, 0.5, 2.0, "running"))
+    bins.add(thread, (4.0, 5.0, 0.0, 0.0, "sleep"))
+    thread.close()
+
+    known = [n for n in range(len(bins.began)) if bins.ended[n] > bins.began[n]]
+    assert [(bins.began[n], bins.ended[n], bins.cpu[n], bins.ready[n]) for n in known] == [
+        (0.0, 1.0, 1.0, 0.0),
+        (1.0, 4.0, 0.5, 2.0),
+        (4.0, 5.0, 0.0, 0.0),
+    ]
+
+
 @pytest.mark.parametrize(
     ("place", "wait"),
     [

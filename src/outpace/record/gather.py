@@ -21,6 +21,7 @@ from outpace.record.timeline import KINDS, Items, Lane, LaneKind
 
 MOST = 10_000  # rows of items; a screen has fewer columns by far, and a page with them stays smooth
 KEPT = 100_000  # items that are kept as they came; folding them costs 0.1 us each
+FINER = 10  # folds until there are `MOST` rows: fewer rows a fold are less work, and coarser
 LABEL = 60  # characters of an item's name
 BETWEEN = " … "
 DONE = KINDS.index("done")
@@ -125,7 +126,7 @@ class Gathering:
 
     def _fold(self) -> None:
         """Fold what is kept into rows, and those once more when there are too many of them."""
-        group = -(-self._count * 4 // MOST) or 1
+        group = -(-self._count * FINER // MOST) or 1
         for kept in self._kept:
             rows = self._folded.setdefault((kept.worker, kept.lane), Items())
             for at in range(0, len(kept), group):

@@ -101,6 +101,7 @@ class Bins:
         self.began, self.ended = array("d"), array("d")
         self.cpu, self.ready = array("f"), array("f")
         self._last: dict[int, int] = {}
+        self._before = array("q")  # each one's predecessor of the same thread
 
     def add(self, thread: Thread, bin_: tuple[float, float, float, float, Wait]) -> None:
         """Take in a bin; join it to the thread's last one where that is alike."""
@@ -117,13 +118,33 @@ class Bins:
                 self.cpu[n] += cpu
                 self.ready[n] += ready
                 return
-        self._last[thread.number] = len(self.who) // 2
+        self._before.append(-1 if n is None else n)
         self.who.extend((thread.process, thread.number))
         self.began.append(began)
         self.ended.append(ended)
         self.cpu.append(cpu)
         self.ready.append(ready)
         self.wait.append(WAITS.index(wait))
+        self._last[thread.number] = self._settled(len(self.began) - 1)
+
+    def _settled(self, n: int) -> int:
+        """Join a bin to those before it for as long as it has more than fits; return which it is then.
+
+        The system counts a thread's time when it leaves the CPU, or gets one, or at its next tick: what
+        is counted now may have been some milliseconds ago.
+        """
+        while (
+            (before := self._before[n]) >= 0
+            and self.ended[before] == self.began[n]
+            and self.cpu[n] + self.ready[n] > self.ended[n] - self.began[n]
+        ):
+            self.ended[before] = self.ended[n]
+            self.cpu[before] += self.cpu[n]
+            self.ready[before] += self.ready[n]
+            self.began[n] = self.ended[n]
+            self.cpu[n] = self.ready[n] = 0.0
+            n = before
+        return n
 
     def write(self, fd: int) -> None:
         """Write their number and the columns."""

@@ -107,6 +107,8 @@ def read(data: bytes) -> dict[tuple[int, int], Samples]:
     who, began, ended, cpu, ready, wait = columns
     found: dict[tuple[int, int], Samples] = {}
     for n in range(count):
+        if ended[n] <= began[n]:
+            continue  # it has become part of the one before
         samples = found.setdefault((int(who[2 * n]), int(who[2 * n + 1])), Samples())
         samples.began.append(began[n])
         samples.ended.append(ended[n])
