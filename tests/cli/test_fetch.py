@@ -89,6 +89,9 @@ def test_failed_pages_are_tried_again_and_all_are_asked_about(capsys, base, tmp_
     assert fetch(capsys, "-o", into, "--retry-failed")[0] == 1
     assert fetch(capsys, "-o", into, "--retry-failed", "dns,timeout")[0] == 0
     assert fetch(capsys, "-o", into, "--update")[0] == 0
+    code, out, _ = fetch(capsys, "-i", "not-read.txt", "-o", into, "--retry-failed")
+    assert code == 1
+    assert "1 failed" in out
 
 
 @pytest.mark.parametrize(

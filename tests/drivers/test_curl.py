@@ -1,5 +1,7 @@
 """The curl driver by the contract of drivers: what goes in is reported once, and nothing is left."""
 
+import os
+import signal
 import threading
 import time
 
@@ -98,6 +100,69 @@ def test_reports_ends_when_its_time_is_up_and_when_it_is_woken(waiting):
             workers.close()
 
 
+class Unsettled:
+    """Be the place of a transfer, where a signal arrives while a request is on its way out."""
+
+    def take(self, _index, _since):
+        signal.raise_signal(SENT[0])
+
+    def leave(self):
+        pass
+
+
+class InterruptedGetter(Getter):
+    __slots__ = ()
+
+    def transfer(self, timeout=None):
+        made = Transfer(self, timeout)
+        made.place = Unsettled()
+        return made
+
+
+SENT = [signal.SIGINT]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_does_not_leave_the_loop_half_way(capfd, number):
+    class Stopped(BaseException):
+        pass
+
+    def stop(*_):
+        raise Stopped
+
+    SENT[0] = number
+    before = signal.signal(number, stop)
+    try:
+        with server.running(0.0) as base:
+            workers = driver.open(Call(InterruptedGetter()), 10)
+            try:
+                workers.start(Chunk(0, [f"{base}/page/{n}" for n in range(10)]))
+                with pytest.raises(Stopped):
+                    all_reports(workers, 10)
+                assert signal.getsignal(number) is stop
+            finally:
+                workers.close()  # without Held: "curl object not on this multi-stack"
+    finally:
+        signal.signal(number, before)
+    assert not capfd.readouterr().err
+
+
+def test_a_signal_ends_the_wait_at_once():
+    with server.running(30.0) as base:
+        workers = opened()
+        try:
+            workers.start(Chunk(0, [f"{base}/page/0"]))
+            timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+            timer.start()
+            began = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                workers.reports(20.0)
+            assert time.monotonic() - began < 5
+            timer.join()
+        finally:
+            workers.close()
+
+
 def test_a_calls_timeout_is_kept():
     with server.running(30.0) as base:
         workers = driver.open(Call(Getter(), timeout=0.1), 10)
@@ -188,7 +253,4 @@ def test_a_worker_that_is_killed_costs_no_page():
 
 
 def _kill_one(crew):
-    import os
-    import signal
-
     os.kill(next(iter(crew._workers)), signal.SIGKILL)

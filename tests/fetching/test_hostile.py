@@ -196,8 +196,9 @@ def test_a_server_that_resets_every_connection_is_a_matter_of_that():
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
 
-    assert outcomes[urls[0]].error.kind == "reset"
-    assert outcomes[urls[1]].error.kind in ("tls", "reset")
+    # By which of the two comes first: that there is a connection, or that there is none any more.
+    assert outcomes[urls[0]].error.kind in ("connect", "reset")
+    assert outcomes[urls[1]].error.kind in ("connect", "reset", "tls")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

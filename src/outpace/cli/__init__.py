@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from outpace.errors import OutpaceError
+from outpace.flow.ending import Terminated
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("outpace: interrupted", file=sys.stderr)
         return 130
+    except Terminated as terminated:
+        print("outpace: terminated", file=sys.stderr)
+        return int(terminated.code or 1)
     except BrokenPipeError:  # the reader of our output has seen enough
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

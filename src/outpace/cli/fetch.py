@@ -168,9 +168,11 @@ def _urls(options: argparse.Namespace) -> Iterator[str]:
     from outpace.fetching.request import make_getter  # noqa: PLC0415
 
     again = options.retry_failed is not None or options.update
-    if again and (options.urls or options.input):
+    if again and options.urls:
         raise UsageError("--retry-failed and --update take the URLs of the manifest, and no others")
-    if not (again or options.urls or options.input):
+    if again:
+        return iter(())  # the same command with one more option: its -i is not read
+    if not (options.urls or options.input):
         raise UsageError("say what to fetch: URL …, or -i FILE (- is standard input)")
     if options.column is not None and not options.input:
         raise UsageError("--column is of a file, and there is no -i FILE")

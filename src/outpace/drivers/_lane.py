@@ -66,6 +66,9 @@ class Lane:
         self.row: Row = (call.board or Board(Shape(1, 0))).rows[number if call.board else 0]
         self.piece: Piece | None = None
         self.abandoned = False  # nobody listens to it any more
+        self.patience: float | None = (
+            None  # seconds that closing waits for who swallows cancellation
+        )
         self._patience = min(PATIENCE, call.timeout or PATIENCE)
         self._late = False  # the item that is awaited has taken too long
         self._meter = Meter(call)
@@ -138,10 +141,10 @@ class Lane:
         assert loop is not None
         try:
             if task is not None and self._cancel():
-                end_task(loop, task)
+                end_task(loop, task, self.patience)
             self._close_setup()
         finally:
-            close_loop(loop)
+            close_loop(loop, self.patience)
             self._loop = None
 
     def _cancel(self) -> bool:

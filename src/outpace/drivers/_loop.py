@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,17 +48,21 @@ def apart_from_loops(work: Callable[[], None]) -> None:
         thread.submit(work).result()
 
 
-def end_task(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
-    """Wait until a cancelled task has ended, however it does."""
+def end_task(
+    loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any], patience: float | None = None
+) -> None:
+    """Wait until a cancelled task has ended, however it does; with `patience`, no longer than that."""
     import asyncio  # noqa: PLC0415
 
-    loop.run_until_complete(asyncio.wait([task]))
-    if not task.cancelled():
-        task.exception()  # it is seen
+    loop.run_until_complete(asyncio.wait([task], timeout=patience))
+    _forget([task])
 
 
-def close_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """Close a loop as `asyncio.run` does: leftover tasks, asynchronous generators, executor."""
+def close_loop(loop: asyncio.AbstractEventLoop, patience: float | None = None) -> None:
+    """Close a loop as `asyncio.run` does: leftover tasks, asynchronous generators, executor.
+
+    With `patience`, what swallows that it is cancelled is left after so many seconds.
+    """
     import asyncio  # noqa: PLC0415
 
     try:
@@ -66,8 +70,19 @@ def close_loop(loop: asyncio.AbstractEventLoop) -> None:
         for task in tasks:
             task.cancel()
         if tasks:
-            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            loop.run_until_complete(asyncio.wait(tasks, timeout=patience))
+            _forget(tasks)
         loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
+        if patience is None:
+            loop.run_until_complete(loop.shutdown_default_executor())
     finally:
         loop.close()
+
+
+def _forget(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Have nobody complain of what these have raised, nor that one of them has not ended."""
+    for task in tasks:
+        if not task.done():
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - as asyncio does
+        elif not task.cancelled():
+            task.exception()  # it is seen

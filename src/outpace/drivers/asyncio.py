@@ -3,16 +3,15 @@
 The lanes are n long-lived tasks that take items from one queue, not a task per item: starting a
 task costs more than the whole budget of a short item (asyncio.gather: 9.5 us an item). Each item
 still has a context of its own, because the lane drives the item's coroutine by hand in a copy of
-the caller's context (`_row`, `_drive`); there, too, the steps of an item can be timed.
+the caller's context (`_row`, `_drive`); there, too, its steps are timed (`_pace`).
 
 An item that never waits needs no task and no loop: a lane carries out such items in a row, with
 one clock reading each, and reports the row as a range. Only an item that waits is awaited; the lane
 then wakes another one to go on with the queue.
 
 The loop runs only while somebody waits in `reports`, except when it is the caller's own (`on_loop`,
-for `amap`): then the lanes are tasks of that loop and `areports` is awaited.
-
-What has the loop, and what waits, stands on the board (`flow.board`).
+for `amap`): then the lanes are tasks of that loop and `areports` is awaited. What has the loop, and
+what waits, stands on the board (`flow.board`).
 
 Guarantees: a plain function is allowed (it blocks the loop); items that never wait still let the
 loop breathe every `BREATH` seconds; an item that takes longer than the call's timeout is cancelled,
@@ -42,6 +41,7 @@ from outpace.drivers._pace import Pace
 from outpace.drivers._traced import Traced
 from outpace.flow.board import Board, Place, Row, Shape
 from outpace.flow.data import Chunk, Failure, Report
+from outpace.flow.ending import HURRY
 from outpace.flow.protocol import Call, Usage, Workers
 from outpace.flow.trace import Trace
 
@@ -231,7 +231,7 @@ class AsyncioWorkers:
         try:
             self._loop.run_until_complete(self.aclose())
         finally:
-            close_loop(self._loop)
+            close_loop(self._loop, HURRY if self._hurry else None)
 
     async def aclose(self) -> None:
         """Cancel the items and close the setup; leave the loop to its owner."""
@@ -402,7 +402,9 @@ class AsyncioWorkers:
             failure = Failure(error)
             task = asyncio.current_task()
             cancelled = task is not None and task.cancelling() > 0  # the lane, not only the item
-        except BaseException as error:  # noqa: BLE001 - any end of an item is its outcome
+        except BaseException as error:
+            if self._closed and isinstance(error, GeneratorExit):
+                raise  # it has swallowed every cancellation, and the loop is gone by now
             failure = failed(error)
         finally:
             place.leave()

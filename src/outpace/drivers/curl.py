@@ -21,6 +21,7 @@ from typing import Any
 from outpace.drivers._columns import Columns
 from outpace.drivers._poller import Waker, poller
 from outpace.drivers._requests import Requests, Transfer
+from outpace.drivers._signals import Held
 from outpace.errors import FetchError, UsageTypeError
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.protocol import Call, Usage
@@ -79,6 +80,7 @@ class CurlWorkers:
         self._multi = pycurl.CurlMulti()
         self._poller = poller()
         self._waker = Waker()
+        self._held = Held(self._waker.wake)
         self._poller.watch(1, self._waker.fd)
         self._timer_fired, self._error = pycurl.SOCKET_TIMEOUT, pycurl.error
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
@@ -104,13 +106,8 @@ class CurlWorkers:
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """Run the loop until enough has ended, or nothing more can, or time is up."""
-        now = clock()
-        until = None if timeout is None else now + timeout
-        self._fill(now)
-        while not self._is_enough(now, until):
-            self._turn(self._patience(now, until))
-            now = clock()
-            self._fill(now)
+        with self._held:
+            self._loop(timeout)
         self._woken = False
         if not self._ended:
             return ()
@@ -161,6 +158,16 @@ class CurlWorkers:
         closing.join(RESOLVER_GRACE)
 
     # The loop.
+
+    def _loop(self, timeout: float | None) -> None:
+        """Fill, wait, take in; again and again."""
+        now = clock()
+        until = None if timeout is None else now + timeout
+        self._fill(now)
+        while not self._is_enough(now, until):
+            self._turn(self._patience(now, until))
+            now = clock()
+            self._fill(now)
 
     def _is_enough(self, now: float, until: float | None) -> bool:
         """Say whether it is time to report."""

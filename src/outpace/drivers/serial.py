@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from outpace.drivers import _lane
 from outpace.flow.data import Chunk, Report, Returned
+from outpace.flow.ending import HURRY
 from outpace.flow.protocol import Call, Usage, Workers
 
 
@@ -72,7 +73,8 @@ class SerialWorkers:
             yield 0, *found
 
     def interrupt(self) -> None:
-        """Cancel the item if it is a coroutine; any thread may call this, before `close`."""
+        """Cancel the item if it is a coroutine, and wait no longer; for any thread, before `close`."""
+        self._lane.patience = HURRY
         self._lane.interrupt()
 
     def close(self) -> None:

@@ -134,11 +134,7 @@ class ThreadWorkers:
         until = clock() + HURRY
         while self._threads and threading.main_thread().is_alive():  # else all is ending
             number, thread = next(iter(self._threads.items()))
-            try:
-                thread.join(max(0.0, until - clock()) if self._hurry else None)
-            except BaseException:  # whoever waits has had enough; closing again waits no more
-                self._hurry = True
-                raise
+            thread.join(max(0.0, until - clock()) if self._hurry else None)
             del self._threads[number]
         if self._exit_error is not None:
             error, self._exit_error = self._exit_error, None

@@ -12,6 +12,8 @@ ahead of the archive. Read back with warcio and FastWARC by tests/fetching/test_
 from __future__ import annotations
 
 import base64
+import contextlib
+import importlib
 import os
 import re
 import shutil
@@ -179,14 +181,8 @@ def _compressor(path: str) -> Callable[[], Any] | None:
         return lambda: zlib.compressobj(LEVEL, zlib.DEFLATED, 31)
     if not path.endswith(".zst"):
         return None
-    try:
-        from compression import zstd  # noqa: PLC0415 - Python 3.14
-    except ImportError:
-        try:
-            from backports import zstd  # noqa: PLC0415 - an extra
-        except ImportError:
-            raise UsageError(
-                ".warc.zst needs backports.zstd: pip install 'outpace[fetch]'"
-            ) from None
-    made: Callable[[], Any] = zstd.ZstdCompressor
-    return made
+    for name in ("compression.zstd", "backports.zstd"):  # of Python 3.14, and for older ones
+        with contextlib.suppress(ImportError):
+            made: Callable[[], Any] = importlib.import_module(name).ZstdCompressor
+            return made
+    raise UsageError(".warc.zst needs backports.zstd: pip install 'outpace[fetch]'")

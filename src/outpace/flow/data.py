@@ -41,6 +41,12 @@ class Chunk:
         """Say which items these are."""
         return range(self.first, self.first + len(self.items))
 
+    def split(self, size: int) -> tuple[Chunk, Chunk]:
+        """Return its first so many items and the rest as chunks of their own; it stays as it is."""
+        facts = (self.queued, self.attempt, self.divisible)
+        rest = Chunk(self.first + size, self.items[size:], *facts)
+        return Chunk(self.first, self.items[:size], *facts), rest
+
 
 @dataclass(slots=True)
 class Failure:

@@ -206,13 +206,14 @@ class Dispatcher:
 
     def _rise(self, now: float) -> None:
         """Let those wait for a worker again whose pause is over, before all others."""
+        risen = []
         while self._resting and self._resting[0][0] <= now:
             _, index, settled = heapq.heappop(self._resting)
             attempt = settled.attempts[0] + 1
-            chunk = Chunk(index, [settled.items[0]], settled.queued[0], attempt)
-            self._waiting.appendleft(chunk)
-            self._waiting_items += 1
-            self.counts.retries += 1
+            risen.append(Chunk(index, [settled.items[0]], settled.queued[0], attempt))
+        self._waiting.extendleft(reversed(risen))
+        self._waiting_items += len(risen)
+        self.counts.retries += len(risen)
 
     # Decisions: what to do.
 

@@ -378,6 +378,9 @@ def _close(flow: Flow) -> None:
     try:
         if workers is not None:
             workers.close()
+    except (KeyboardInterrupt, Terminated):  # enough: closing again waits for nobody
+        flow.hurry()
+        raise
     finally:
         flow.closed()
 

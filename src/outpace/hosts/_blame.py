@@ -72,9 +72,7 @@ class Judge:
         """Say who is to blame."""
         if scene.alone:
             return Verdict(lost=sorted(scene.out))
-        if (
-            scene.cut_off and scene.ended
-        ):  # whatever did it, its worker may have gone on for a while
+        if scene.cut_off and scene.ended:  # it may have gone on for a while after whoever did it
             return Verdict(suspects=sorted(scene.ended | set(scene.running)))
         if scene.stepping is not None:
             return Verdict(suspects=[scene.stepping])

@@ -126,10 +126,9 @@ class Crew:
             self._backlog.append(chunk)
             return
         if (most := self._care.max_items) is not None and len(chunk) > most - worker.sent:
-            room = most - worker.sent
-            rest = Chunk(chunk.first + room, chunk.items[room:], chunk.queued, chunk.attempt)
-            chunk.items = chunk.items[:room]
-            self._send(worker, chunk)
+            room = most - worker.sent  # two new ones: this one is the dispatcher's, too
+            part, rest = chunk.split(room)
+            self._send(worker, part)
             self.start(rest)
             return
         self._send(worker, chunk)

@@ -7,10 +7,11 @@ gets what.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from outpace.drivers import _lane
-from outpace.errors import UsageError
+from outpace.errors import SetupError, UsageError
 from outpace.flow.protocol import Call, Care, Driver
 from outpace.hosts._crew import Crew
 
@@ -42,7 +43,10 @@ class Processes:
             opened.launch([(n, share + (n < extra)) for n in range(workers)])
             opened.wait_ready()
         except BaseException:
-            opened.close()
+            with contextlib.suppress(
+                SetupError
+            ):  # at the exits of others: not what went wrong first
+                opened.close()
             raise
         return opened
 

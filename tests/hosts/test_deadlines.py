@@ -1,0 +1,213 @@
+"""The timeouts of items in workers, in virtual time: who is asked, who is killed, and when one looks."""
+
+from __future__ import annotations
+
+import signal
+from array import array
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from outpace.drivers._late import Watch
+from outpace.flow.board import Board, Shape
+from outpace.hosts import _deadlines
+from outpace.hosts._deadlines import ASKED, Deadlines
+from outpace.hosts._group import WHERE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR2"), reason="asks by a Unix signal")
+
+
+@dataclass(eq=False)
+class FakePeer:
+    """Be a worker that exists on its board only."""
+
+    pid: int
+    lanes: int = 1
+    scattered: bool = False
+    ready: bool = True
+    late: dict[int, float] = field(default_factory=dict)
+    kill_at: float | None = None
+
+    def __post_init__(self) -> None:
+        board = Board(Shape.of(self.lanes, scattered=self.scattered))
+        for row in board.rows:
+            row.times[:] = memoryview(array("d", [-1.0] * len(row.times)))  # before all times here
+        self.shared = SimpleNamespace(board=board)
+
+    def running(self) -> Iterator[tuple[int, float]]:
+        return self.shared.board.running()
+
+    def begin(self, index: int, now: float, lane: int = 0) -> None:
+        row = self.shared.board.rows[lane]
+        row.times[0] = now
+        row.begin(index, 1)
+
+    def end(self, now: float, lane: int = 0) -> None:
+        self.shared.board.rows[lane].times[1] = now
+
+
+class Signals:
+    """Be what has been sent to whom."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.killed: list[int] = []
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> Signals:
+    seen = Signals()
+
+    def ask(pid: int, number: int) -> None:
+        assert number == WHERE
+        seen.asked.append(pid)
+
+    monkeypatch.setattr(_deadlines.os, "kill", ask)
+    monkeypatch.setattr(_deadlines, "kill_group", seen.killed.append)
+    return seen
+
+
+def test_nobody_looks_before_the_first_item_could_be_late() -> None:
+    assert Deadlines(2.0, 0.0, now=10.0).look_at == 12.0
+    assert Deadlines(2.0, 0.25, now=10.0).look_at == 12.25
+
+
+def test_a_late_item_has_its_worker_asked_and_then_killed(signals: Signals) -> None:
+    peer, deadlines = FakePeer(100), Deadlines(2.0, 0.0, now=0.0)
+    peer.begin(5, 1.0)
+    deadlines.look([peer], 2.0)
+    assert signals.asked == []
+    assert deadlines.look_at == 3.0  # when this one would be late
+    deadlines.look([peer], 3.0)
+    assert (signals.asked, signals.killed) == ([100], [])
+    assert peer.late == {5: 1.0}
+    assert deadlines.look_at == 3.0 + ASKED
+    deadlines.look([peer], 3.0 + ASKED)
+    assert signals.killed == [100]
+
+
+def test_it_is_killed_once(signals: Signals) -> None:
+    peer, deadlines = FakePeer(100), Deadlines(1.0, 0.0, now=0.0)
+    peer.begin(5, 0.0)
+    for tick in range(100, 300):
+        deadlines.look([peer], tick / 100)
+    assert (signals.asked, signals.killed) == ([100], [100])
+
+
+def test_an_item_that_ends_while_its_worker_is_asked_saves_the_worker(signals: Signals) -> None:
+    peer, deadlines = FakePeer(100), Deadlines(1.0, 0.0, now=0.0)
+    peer.begin(5, 0.0)
+    deadlines.look([peer], 1.0)
+    peer.end(1.0 + ASKED / 2)
+    deadlines.look([peer], 1.0 + ASKED)
+    assert signals.killed == []
+    assert peer.kill_at is None
+    assert peer.late == {5: 0.0}  # it was too late all the same: `Inquest.too_late`
+
+
+def test_one_look_costs_whoever_begins_after_it_nothing(signals: Signals) -> None:
+    peer, deadlines = FakePeer(100), Deadlines(1.0, 0.0, now=0.0)
+    looks, now = 0, 0.0
+    for index in range(1000):  # items of 10 ms
+        peer.begin(index, now)
+        now += 0.01
+        if deadlines.look_at <= now:
+            looks += 1
+            deadlines.look([peer], now)
+        peer.end(now)
+    assert looks <= 11
+    assert signals.asked == []
+
+
+def test_no_item_is_late_longer_than_nobody_looked(signals: Signals) -> None:
+    """Whenever an item begins, the look that finds it late comes within a timeout of its deadline."""
+    for began in (0.0, 0.3, 0.99, 1.0, 1.7):
+        peer, deadlines = FakePeer(100), Deadlines(1.0, 0.0, now=0.0)
+        now = 0.0
+        while not signals.asked:
+            now = deadlines.look_at
+            if now >= began and not list(peer.running()):
+                peer.begin(1, began)
+            deadlines.look([peer], now)
+        assert began + 1.0 <= now <= began + 2.0 + 1e-9
+        signals.asked.clear()
+
+
+def test_workers_that_are_still_starting_have_nobody_late(signals: Signals) -> None:
+    peer, deadlines = FakePeer(100, ready=False), Deadlines(1.0, 0.0, now=0.0)
+    peer.begin(5, 0.0)
+    deadlines.look([peer], 5.0)
+    assert signals.asked == []
+
+
+def test_each_worker_has_its_own_deadline(signals: Signals) -> None:
+    one, two, deadlines = FakePeer(1), FakePeer(2), Deadlines(1.0, 0.0, now=0.0)
+    one.begin(10, 0.0)
+    two.begin(20, 0.5)
+    deadlines.look([one, two], 1.0)
+    assert signals.asked == [1]
+    deadlines.look([one, two], deadlines.look_at)
+    assert signals.killed == [1]
+    deadlines.look([one, two], 1.5)
+    assert signals.asked == [1, 2]
+
+
+def test_of_several_lanes_all_that_are_late_are_guilty(signals: Signals) -> None:
+    peer, deadlines = FakePeer(1, lanes=3), Deadlines(1.0, 0.0, now=0.0)
+    peer.begin(10, 0.0, lane=0)
+    peer.begin(20, 0.0, lane=1)
+    peer.begin(30, 0.8, lane=2)
+    deadlines.look([peer], 1.0)
+    assert set(peer.late) == {10, 20}
+
+
+def test_on_an_event_loop_only_whoever_has_the_loop_is_guilty(signals: Signals) -> None:
+    peer = FakePeer(1, lanes=4, scattered=True)
+    deadlines = Deadlines(1.0, 0.25, now=0.0)
+    for n, place in enumerate(peer.shared.board.places):
+        place.take(n, 0.0)
+    peer.shared.board.on_loop.take(2, 0.5)
+    deadlines.look([peer], 1.25)
+    assert peer.late == {2: 0.0}
+
+
+def test_nobody_is_guilty_while_somebody_who_is_not_late_has_the_loop(signals: Signals) -> None:
+    peer = FakePeer(1, lanes=4, scattered=True)
+    deadlines = Deadlines(1.0, 0.25, now=0.0)
+    peer.shared.board.places[0].take(0, 0.0)
+    peer.shared.board.places[1].take(1, 1.2)
+    peer.shared.board.on_loop.take(1, 1.2)
+    deadlines.look([peer], 1.25)
+    assert signals.asked == []
+    assert deadlines.look_at <= 1.25 + 1.25
+
+
+def test_items_that_nobody_can_cancel_are_guilty_together(signals: Signals) -> None:
+    peer = FakePeer(1, lanes=4, scattered=True)
+    deadlines = Deadlines(1.0, 0.25, now=0.0)
+    peer.shared.board.places[0].take(0, 0.0)
+    peer.shared.board.places[1].take(1, 0.0)
+    deadlines.look([peer], 1.25)
+    assert set(peer.late) == {0, 1}
+
+
+# When to look.
+
+
+def test_a_watch_looks_when_the_oldest_would_be_late() -> None:
+    watch = Watch(1.0, now=0.0)
+    assert watch.late([("a", 0.2), ("b", 0.4)], now=1.0) == []
+    assert watch.look_at == 1.2
+    assert watch.late([("a", 0.2), ("b", 0.4)], now=1.2) == ["a"]
+    assert watch.look_at == 1.4
+
+
+def test_a_watch_with_nobody_running_looks_a_timeout_later() -> None:
+    watch = Watch(1.0, now=0.0)
+    assert watch.late([], now=7.0) == []
+    assert watch.look_at == 8.0
