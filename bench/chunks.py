@@ -23,7 +23,7 @@ from _show import head, save, show, spread
 from _work import compute, noop, tiny, turns_in
 
 import outpace
-from outpace.drivers import _columns
+from outpace.drivers import _columns, _traced
 from outpace.drivers import asyncio as tasks
 from outpace.flow import dispatch
 from outpace.flow import run as loop
@@ -203,7 +203,7 @@ SWEEPS: dict[str, Sweep] = {
     "SHARE": ([(dispatch, "SHARE")], [1, 2, 4, 8, 16], share),
     "BREATH": ([(tasks, "BREATH")], [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02], breath),
     "LINGER": ([(tasks, "LINGER")], [0.0, 0.0005, 0.001, 0.002, 0.005, 0.01], linger),
-    "ROW": ([(_columns, "ROW")], [1, 16, 64, 256, 1024], row),
+    "ROW": ([(_columns, "ROW"), (_traced, "ROW")], [1, 16, 64, 256, 1024], row),
     "ASIDE": ([(_wire, "ASIDE")], [2048, 8192, 16_384, 32_768, 65_536, 262_144], aside),
 }
 

@@ -29,19 +29,19 @@ PUBLIC = {
     "Summary": None,
     "TimedOut": None,
     "amap": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, timeout, "
-    "retries, on_error, max_items, max_memory, max_crashes)",
+    "retries, on_error, max_items, max_memory, max_crashes, record)",
     "arun": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, timeout, "
-    "retries, max_items, max_memory, max_crashes)",
+    "retries, max_items, max_memory, max_crashes, record)",
     "fetch": "(urls, *, into, in_flight, per_host, rate, delay, workers, retries, resume, "
     "retry_failed, update, settings)",
     "map": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, timeout, "
-    "retries, on_error, max_items, max_memory, max_crashes)",
+    "retries, on_error, max_items, max_memory, max_crashes, record)",
     "models": "()",
     "race": "(functions, items, *, models, workers, in_flight, repeat, budget, setup, same, "
-    "progress, name)",
+    "record, progress, name)",
     "register_joblib": "()",
     "run": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, timeout, "
-    "retries, max_items, max_memory, max_crashes)",
+    "retries, max_items, max_memory, max_crashes, record)",
 }
 
 

@@ -25,9 +25,10 @@ import pytest
 
 import outpace
 from outpace.cli import parser
+from outpace.flow.trace import Blocked
 from outpace.record import states
 from outpace.record.format import as_json
-from outpace.record.timeline import Blocked, Lane, Timeline
+from outpace.record.timeline import Lane, Timeline
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -14,12 +14,15 @@ from outpace.flow.protocol import Care
 from outpace.flow.retry import Retry
 from outpace.flow.run import Flow, Run
 from outpace.flow.show import as_outcomes, as_values
+from outpace.flow.trace import Record
 from outpace.registry import ANY, opening
 
 if TYPE_CHECKING:  # asyncio and the race are imported when they are used: they cost a plain map
     from outpace.fetching.door import Fetch
     from outpace.flow.arun import AsyncRun
     from outpace.racing.result import Race
+    from outpace.record.recorder import Recorder
+    from outpace.record.timeline import Writer
 
 
 def map(  # noqa: A001 - the public name; one argument per thing a user can ask for
@@ -38,35 +41,33 @@ def map(  # noqa: A001 - the public name; one argument per thing a user can ask 
     max_items: int | None = None,
     max_memory: float | None = None,
     max_crashes: int | None = None,
+    record: Record = "default",
 ) -> Run[Any]:
     """Call `fn(item)` for every item, under any concurrency model; iterate over the values.
 
     Nothing starts before the first value is asked for, and nothing is left when the loop is left.
-    Items are read as they are needed, from any iterable, also an infinite one; values come in the
-    order of the items, or as they come with `ordered=False`. In order, at most about a thousand
-    finished values (or four chunks a worker) wait for a slow item before them.
+    Items are read as they are needed, from any iterable; values come in the order of the items, or as
+    they come with `ordered=False`. In order, at most about a thousand finished values (or four chunks
+    a worker) wait for a slow item before them.
 
     `model`: a name of `outpace.models()`, or "auto", which runs the first items where they are,
     measures them, and chooses for the rest (no item runs twice). `workers`: how many processes, by
     default as many as this process has CPUs. `in_flight`: how many items at once in the whole job;
     for threads it is their number. `chunk`: how many items travel together, measured by default.
-
     `setup`: a factory of a context manager (plain or asynchronous), opened once per lane (thread,
     process or loop) and passed along: `fn(item, state)`.
-
     `timeout`: seconds for one attempt of one item, from its own start. A coroutine is cancelled. A
-    worker process that is stuck is killed, with all it has started, and replaced, and only that item
-    is timed out. A thread cannot be killed: it is abandoned, and another takes its place (for that,
-    `serial` runs its items in a thread when there is a timeout). `retries`: how often an item is
-    tried again that raised, timed out or was lost with its worker; a number, or an `outpace.Retry`.
-
+    worker process that is stuck is killed and replaced, and only that item is timed out. A thread
+    cannot be killed: it is abandoned, and another takes its place (for that, `serial` runs in a
+    thread). `retries`: how often an item is tried again that raised, timed out or was lost with its
+    worker; a number, or an `outpace.Retry`.
     `max_items`, `max_memory`: a worker process that has carried out so many items, or has so many
-    bytes resident (or, as a fraction up to 1.0, such a share of the memory there is), is replaced
-    between two items. `max_crashes`: how many deaths of each worker process are made good; by default
-    as many as it takes while items succeed in between.
-
+    bytes resident (or, up to 1.0, such a share of the memory there is), is replaced between two items.
+    `max_crashes`: how many deaths of each worker are made good; by default all, while items succeed.
     `on_error`: "raise" raises the first error, in the order of the values, with the item and the
     worker's traceback noted on it; "skip" leaves failed items out; "return" yields the exception.
+    `record`: what `timeline` shows. "default": items and their CPU seconds (and lines that block an
+    event loop are named); "full": also what threads waited for (Linux), and all steps of coroutines.
 
     Raises `UsageError` or `UsageTypeError` at once for arguments that cannot work.
     """
@@ -78,6 +79,7 @@ def map(  # noqa: A001 - the public name; one argument per thing a user can ask 
         chunk=chunk,
         timeout=timeout,
         retries=retries,
+        record=record,
         on_error=on_error,
     )
     care = make_care(max_items, max_memory, max_crashes)
@@ -99,6 +101,7 @@ def run(
     max_items: int | None = None,
     max_memory: float | None = None,
     max_crashes: int | None = None,
+    record: Record = "default",
 ) -> Run[Outcome]:
     """Call `fn(item)` for every item; iterate over `Outcome`s, never raising for an item.
 
@@ -113,6 +116,7 @@ def run(
         chunk=chunk,
         timeout=timeout,
         retries=retries,
+        record=record,
         on_error="return",
     )
     care = make_care(max_items, max_memory, max_crashes)
@@ -135,6 +139,7 @@ def amap(
     max_items: int | None = None,
     max_memory: float | None = None,
     max_crashes: int | None = None,
+    record: Record = "default",
 ) -> AsyncRun[Any]:
     """Do what `map` does from inside a running event loop, to be used with `async for`.
 
@@ -151,6 +156,7 @@ def amap(
         chunk=chunk,
         timeout=timeout,
         retries=retries,
+        record=record,
         on_error=on_error,
         allow_async_items=True,
     )
@@ -173,6 +179,7 @@ def arun(
     max_items: int | None = None,
     max_memory: float | None = None,
     max_crashes: int | None = None,
+    record: Record = "default",
 ) -> AsyncRun[Outcome]:
     """Do what `run` does from inside a running event loop, to be used with `async for`."""
     from outpace.flow.arun import AsyncRun  # noqa: PLC0415
@@ -185,6 +192,7 @@ def arun(
         chunk=chunk,
         timeout=timeout,
         retries=retries,
+        record=record,
         on_error="return",
         allow_async_items=True,
     )
@@ -202,11 +210,27 @@ def _flow(
             check_positive("in_flight", in_flight)
             from outpace.auto import Auto  # noqa: PLC0415 - 5 of the 40 ms of `import outpace`
 
-            return Flow(job, Auto(job.total, workers, in_flight, care))
+            return Flow(job, Auto(job.total, workers, in_flight, care), _recorder(job))
         chosen = opening("asyncio", workers, in_flight)
         chosen.reasons.append("asyncio: the function is a coroutine function")
-        return Flow(job, chosen)
-    return Flow(job, opening(model, workers, in_flight, care))
+        return Flow(job, chosen, _recorder(job))
+    return Flow(job, opening(model, workers, in_flight, care), _recorder(job))
+
+
+def _recorder(job: Job) -> Recorder | None:
+    """Return what keeps the record of a run; None where nothing is to be recorded."""
+    if job.call.record == "off":
+        return None
+    from outpace.record.recorder import Recorder  # noqa: PLC0415 - a few ms of import
+
+    return Recorder(job.call.record, job.items, _pictures)
+
+
+def _pictures() -> Writer:
+    """Return what draws and saves."""
+    from outpace.report.save import PICTURES  # noqa: PLC0415 - for who wants to see something
+
+    return PICTURES
 
 
 def fetch(
@@ -274,6 +298,7 @@ def race(
     budget: float | None = None,
     setup: Any = None,
     same: Callable[[Any, Any], Any] = operator.eq,
+    record: Record = "full",
     progress: Callable[[str], None] | None = None,
     name: str | None = None,
 ) -> Race:
@@ -287,8 +312,8 @@ def race(
     by default what suits each model and the work; `in_flight` may also be a number for each model,
     as in `{"threads": 5, "asyncio": 160}`. `repeat`: how many rounds, by default up to three
     as time allows. `budget`: seconds that the race may take (300); who is not done is stopped, and
-    its time extrapolated. `setup`: as in `map`, one for all or one per function. `progress` is
-    called with a line of text.
+    its time extrapolated. `setup`: as in `map`, one for all or one per function. `record`: what is
+    recorded of what ran when, as in `map`, for all alike. `progress` is called with a line of text.
 
     Raises `UsageError` or `UsageTypeError` before any work for arguments that cannot work. A model
     that cannot run here is a row of the table that says why. Of a `KeyboardInterrupt`, `race` is the
@@ -309,6 +334,7 @@ def race(
         budget=budget,
         setup=setup,
         same=same,
+        record=record,
         progress=progress,
     )
     return carried(course, name, race_table, PICTURES)

@@ -23,7 +23,7 @@ from typing import Any
 from outpace.errors import TransferError
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.outstanding import Outstanding
-from outpace.flow.protocol import Call, Care, Usage, Workers
+from outpace.flow.protocol import Call, Care, Usage, Workers, processes_of
 from outpace.flow.show import seconds
 from outpace.machine import gil_enabled, run_delay, usable_cpus
 from outpace.registry import ANY, elsewhere, opening
@@ -108,6 +108,10 @@ class AutoWorkers:
     def usage(self) -> Usage:
         """Say what workers outside this process used."""
         return self._workers.usage
+
+    def processes(self) -> list[int]:
+        """List the processes that the workers are in."""
+        return processes_of(self._workers)
 
     def start(self, chunk: Chunk) -> None:
         """Hand over items."""

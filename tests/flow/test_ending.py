@@ -142,7 +142,7 @@ def test_a_ctrl_c_while_workers_are_closed_has_them_closed_without_waiting() -> 
             raise KeyboardInterrupt
 
     workers = SimpleNamespace(close=close, usage=None)
-    flow = SimpleNamespace(workers=workers, usage=None, hurry=lambda: said.append("hurry"))
+    flow = SimpleNamespace(workers=workers, closed=lambda: None, hurry=lambda: said.append("hurry"))
     with pytest.raises(KeyboardInterrupt):
         _close(flow)  # type: ignore[arg-type]
     _close(flow)  # type: ignore[arg-type]

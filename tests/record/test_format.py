@@ -6,9 +6,10 @@ import json
 import pytest
 
 from outpace.errors import UsageError
+from outpace.flow.trace import Blocked
 from outpace.record import states
 from outpace.record.format import as_json, from_json
-from outpace.record.timeline import Blocked, Lane, Timeline
+from outpace.record.timeline import Lane, Timeline
 
 # As the first version wrote it. Never changed: what it reads as is what files out there mean.
 FIRST = """

@@ -5,9 +5,11 @@ from array import array
 import pytest
 
 from outpace.flow.data import Failure, Report, Settled
+from outpace.flow.trace import Trace
 from outpace.record import derive, gather, states
-from outpace.record.format import as_json
-from outpace.record.gather import Gathering, labelled, slim
+from outpace.record.fill import fill
+from outpace.record.gather import Gathering, labelled
+from outpace.record.timeline import Timeline
 
 
 def settled(first, times, *, worker=0, lane=0, cpu_s=0.0, failures=None) -> Settled:
@@ -19,15 +21,18 @@ def settled(first, times, *, worker=0, lane=0, cpu_s=0.0, failures=None) -> Sett
     return Settled(report, list(range(count)), [0.0] * count, [1] * count)
 
 
-def timeline_of(*reports, model="threads", **more):
-    return gathered([(report, range(len(report))) for report in reports], model, **more)
-
-
-def gathered(releases, model, **more):
+def timeline_of(*reports, model="threads", **more) -> Timeline:
     gathering = Gathering(**more)
-    for report, positions in releases:
-        gathering.add(report, positions)
-    return gathering.timeline(model, (0.0, 10.0), cores=2, in_flight=4)
+    for report in reports:
+        gathering.add(report)
+    return shown(gathering, model)
+
+
+def shown(gathering: Gathering, model: str) -> Timeline:
+    found = gathering.gathered(model)
+    timeline = Timeline(model, 0.0, 10.0, 2, 4, found.lanes, found.items)
+    fill(timeline, found, {})
+    return timeline
 
 
 def test_each_lane_of_each_worker_is_a_lane():
@@ -71,12 +76,14 @@ def test_a_failure_is_told():
     assert list(timeline.items.kind) == [0, 3]
 
 
-def test_only_what_was_released_is_shown():
-    report = settled(0, [(0, 1), (1, 2), (2, 3)])
+def test_every_attempt_is_a_row():
+    first, again = settled(0, [(0, 1)]), settled(0, [(2, 3)])
+    again.attempts = [2]
 
-    timeline = gathered([(report, [2])], "serial")
+    timeline = timeline_of(first, again, model="serial")
 
-    assert list(timeline.items.index) == [2]
+    assert list(timeline.items.index) == [0, 0]
+    assert list(timeline.items.attempt) == [1, 2]
     assert timeline.lanes[0].name == "main thread"
 
 
@@ -88,14 +95,14 @@ def test_more_items_than_anyone_can_see_share_rows(monkeypatch):
         settled(96, [(0, 0.1)], worker=1),
     ]
 
-    timeline = timeline_of(*reports, label=lambda s, p: f"item {s.report.indexes[p]}")
+    timeline = timeline_of(*reports, label="item {}".format)
 
     items = timeline.items
-    assert len(items) <= 10
+    assert len(items) <= 12
     assert sum(items.count) == 97
     assert sum(items.wall_s) == pytest.approx(95 * 0.05 + 0.2)
     assert sum(items.cpu_s) == pytest.approx(0.95)
-    assert items.label[0] == "item 0 … item 15"
+    assert items.label[0].startswith("item 0 … item ")
     assert items.count[-1] == 1
     assert set(items.kind) == {0, 1}
     assert derive.total(timeline)[states.RUNNING] == pytest.approx(0.95)
@@ -104,28 +111,38 @@ def test_more_items_than_anyone_can_see_share_rows(monkeypatch):
 
 def test_a_long_run_takes_no_more_than_a_short_one(monkeypatch):
     monkeypatch.setattr(gather, "MOST", 10)
-    gathering = Gathering()
+    gathering = Gathering(most=100)
     for n in range(1000):
-        gathering.add(settled(n, [(n, n + 1)]), [0])
-        assert len(gathering) <= 20
+        gathering.add(settled(n, [(n / 100, (n + 1) / 100)]))
+        assert len(gathering) <= 110
 
-    timeline = gathering.timeline("serial", (0, 1000), cores=1, in_flight=1)
+    timeline = shown(gathering, "serial")
 
+    assert len(timeline.items) <= 20
     assert sum(timeline.items.count) == 1000
-    assert sum(timeline.items.wall_s) == 1000
+    assert sum(timeline.items.wall_s) == pytest.approx(10)
     assert derive.in_flight(timeline, 4) == pytest.approx([1, 1, 1, 1])
 
 
-def test_what_is_kept_for_later_makes_the_same_timeline_and_keeps_no_value():
-    report = settled(3, [(0, 1), (1, 2)], cpu_s=1.0, failures={1: Failure(ValueError(), "failed")})
-    kept = slim(report)
+def test_the_cpu_time_of_a_row_is_that_of_its_items():
+    one = settled(0, [(n, n + 1) for n in range(6)], cpu_s=4.0)
+    one.report.trace = Trace(array("d", [1.0, 0.5, 2.5]), array("l", [2, 3, 6]))
 
-    assert kept.items == ()
-    assert not isinstance(kept.report.values, list)
-    name = str
-    assert as_json(timeline_of(kept, label=lambda s, p: name(s.report.indexes[p]))) == as_json(
-        timeline_of(report, label=lambda s, p: name(s.report.indexes[p]))
+    exact = timeline_of(one)
+    assert list(exact.items.cpu_s) == pytest.approx([0.5, 0.5, 0.5, 2.5 / 3, 2.5 / 3, 2.5 / 3])
+    assert list(exact.items.shared) == [1, 1, 0, 1, 1, 1]
+    assert one.report.trace.cpu_between(1, 5, one.report.started, one.report.ended) == (
+        pytest.approx(0.5 + 0.5 + 2 * 2.5 / 3)
     )
+
+
+def test_small_items_are_named_and_others_are_not_kept():
+    texts, others = settled(0, [(0, 1)]), settled(1, [(1, 2)])
+    texts.items, others.items = ["http://x"], [object()]
+
+    timeline = timeline_of(texts, others)
+
+    assert timeline.items.label == ["http://x", "item 1"]
 
 
 def test_a_label_is_short_whatever_the_item_is():

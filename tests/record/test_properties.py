@@ -8,8 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from outpace.record import derive, states
+from outpace.record.fill import fill
 from outpace.record.fold import partition, rows
 from outpace.record.format import as_json, from_json
+from outpace.record.gather import Gathered
 from outpace.record.grid import amounts, cells
 from outpace.record.timeline import KINDS, LANE_KINDS, Items, Lane, Timeline
 
@@ -147,14 +149,10 @@ def test_a_timeline_from_items_alone_claims_no_more_than_the_clocks_said(spans, 
         items.add(n, n, started, ended, cpu_s=busy * (ended - started))
     end = max((ended for _, ended in spans), default=1.0)
 
-    timeline = Timeline.from_items(
-        "m",
-        (0.0, end),
-        items,
-        [Lane("thread", 0, n) for n in range(len(spans))],
-        cores=2,
-        in_flight=9,
+    timeline = Timeline(
+        "m", 0.0, end, 2, 9, [Lane("thread", 0, n) for n in range(len(spans))], items
     )
+    fill(timeline, Gathered(items, timeline.lanes, [(None, -1)] * len(spans)), {})
 
     total = derive.total(timeline)
     assert total[states.RUNNING] == pytest.approx(sum(items.wall_s) * min(1.0, busy), abs=1e-9)

@@ -24,10 +24,11 @@ from typing import Any, Self
 
 import pytest
 
+from outpace.flow.trace import Blocked
 from outpace.racing.result import Entrant, Race, Recommendation
 from outpace.racing.stats import Spread
 from outpace.record import states
-from outpace.record.timeline import Blocked, Lane, Timeline
+from outpace.record.timeline import Lane, Timeline
 from outpace.report.save import PICTURES
 
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>'  # the name of an item

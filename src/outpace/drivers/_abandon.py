@@ -119,6 +119,7 @@ class Abandonable:
             self._out.match(report.indexes)
         failure = timed_out(self._timeout, ABANDONED)
         stuck = Report([index], [None], _one(since), _one(now), {0: failure})
+        stuck.trace = self._thread.inner.unreported()
         self._out.match(stuck.indexes)
         accounts.append(stuck)
         accounts += [Returned(chunk.indexes) for chunk in self._out.drain()]

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from outpace.flow.data import Chunk, Report, Returned
-from outpace.flow.protocol import Usage, Workers
+from outpace.flow.protocol import Usage, Workers, processes_of
 
 
 class Elsewhere:
@@ -68,6 +68,10 @@ class Elsewhere:
     def usage(self) -> Usage:
         """Say what workers outside this process used."""
         return self.inner.usage
+
+    def processes(self) -> list[int]:
+        """List the processes that the workers are in."""
+        return processes_of(self.inner)
 
     def start(self, chunk: Chunk) -> None:
         """Hand over items; the thread is idle now, for only `reports` works there."""

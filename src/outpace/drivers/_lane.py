@@ -30,6 +30,7 @@ from outpace.drivers._loop import (
     new_loop,
     without_loop,
 )
+from outpace.drivers._meter import Meter
 from outpace.errors import SetupError, UsageTypeError
 from outpace.flow.board import Board, Row, Shape
 from outpace.flow.data import Chunk, Failure, Report, Returned
@@ -70,6 +71,7 @@ class Lane:
         )
         self._patience = min(PATIENCE, call.timeout or PATIENCE)
         self._late = False  # the item that is awaited has taken too long
+        self._meter = Meter(call)
         self._call = call
         self._context = call.context.copy()
         self._exits = contextlib.AsyncExitStack()
@@ -93,9 +95,9 @@ class Lane:
         position = 0
         while position < len(chunk):
             step = self._called if self._loop is None else self._awaited
-            cpu = time.thread_time()
+            self._meter.begin()
             report = self._context.run(step, chunk, position)
-            report.cpu_s = time.thread_time() - cpu
+            report.cpu_s, report.trace = self._meter.end(len(report))
             report.lane = self.number
             position += len(report)
             yield report
@@ -155,7 +157,8 @@ class Lane:
         piece, items = self._begin(chunk, position)
         _, _, values, failures = piece
         times, n, now = self.row.times, 0, clock()
-        until = now + self._patience
+        meter, fine, until = self._meter, self._meter.fine, now + self._patience
+        due = min(until, now + fine)  # when something else than the next item is to be done
         times[0] = now
         self.row.begin(chunk.first + position, len(items))
         for item in items:
@@ -166,8 +169,11 @@ class Lane:
                 values.append(None)
             n += 1  # noqa: SIM113 - `enumerate` would make a tuple an item
             times[n] = now = clock()
-            if now > until:
-                break
+            if now > due:
+                meter.mark(n)
+                if now > until:
+                    break
+                due = min(until, now + fine)
         if hasattr(values[0], "__await__") or hasattr(values[-1], "__await__"):
             return self._await_made(piece)
         return self._report(chunk.first + position, values, failures)
@@ -197,6 +203,7 @@ class Lane:
         """
         chunk, position, made, failures = piece
         first = chunk.first + position
+        self._meter.again()
         if loop_is_running():
             for value in made:
                 getattr(value, "close", lambda: None)()
@@ -233,7 +240,8 @@ class Lane:
         args, timeout = self._args, self._call.timeout
         (_, _, values, failures), items = self._begin(chunk, position)
         times, n, now = self.row.times, 0, clock()
-        until = now + self._patience
+        meter, fine, until = self._meter, self._meter.fine, now + self._patience
+        due = min(until, now + fine)  # when something else than the next item is to be done
         times[0] = now
         self.row.begin(chunk.first + position, len(items))
         for item in items:
@@ -250,8 +258,11 @@ class Lane:
                 values.append(None)
             n += 1  # noqa: SIM113 - `enumerate` would make a tuple an item
             times[n] = now = clock()
-            if now > until or self._closing:
-                break
+            if now > due or self._closing:
+                meter.mark(n)
+                if now > until or self._closing:
+                    break
+                due = min(until, now + fine)
         return self._report(chunk.first + position, values, failures)
 
     async def _in_time(self, awaitable: Any, timeout: float) -> Any:  # noqa: ASYNC109 - the item's

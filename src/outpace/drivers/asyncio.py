@@ -3,16 +3,15 @@
 The lanes are n long-lived tasks that take items from one queue, not a task per item: starting a
 task costs more than the whole budget of a short item (asyncio.gather: 9.5 us an item). Each item
 still has a context of its own, because the lane drives the item's coroutine by hand in a copy of
-the caller's context (`_row`, `_drive`); there, too, the steps of an item can be timed.
+the caller's context (`_row`, `_drive`); there, too, its steps are timed (`_pace`).
 
 An item that never waits needs no task and no loop: a lane carries out such items in a row, with
 one clock reading each, and reports the row as a range. Only an item that waits is awaited; the lane
 then wakes another one to go on with the queue.
 
 The loop runs only while somebody waits in `reports`, except when it is the caller's own (`on_loop`,
-for `amap`): then the lanes are tasks of that loop and `areports` is awaited.
-
-What has the loop, and what waits, stands on the board (`flow.board`).
+for `amap`): then the lanes are tasks of that loop and `areports` is awaited. What has the loop, and
+what waits, stands on the board (`flow.board`).
 
 Guarantees: a plain function is allowed (it blocks the loop); items that never wait still let the
 loop breathe every `BREATH` seconds; an item that takes longer than the call's timeout is cancelled,
@@ -26,22 +25,25 @@ import asyncio
 import contextlib
 import time
 import types
+from array import array
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from outpace.drivers import _lane
-from outpace.drivers._columns import Columns
 from outpace.drivers._drive import awaited, drive
 from outpace.drivers._lane import enter, failed, setup_failed
-from outpace.drivers._late import AGAIN, LateItems
+from outpace.drivers._late import LateItems
+from outpace.drivers._line import Line, Waiting, end_tasks
 from outpace.drivers._loop import apart_from_loops, close_loop
+from outpace.drivers._pace import Pace
+from outpace.drivers._traced import Traced
 from outpace.flow.board import Board, Place, Row, Shape
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.ending import HURRY
 from outpace.flow.protocol import Call, Usage, Workers
+from outpace.flow.trace import Trace
 
 # bench/chunks.py sweeps these two. Neither costs an item anything measurable from 0.5 ms up; LINGER
 # at 10 ms cost items that only yield 1.4 times as much.
@@ -86,7 +88,7 @@ class Asyncio:
 
     async def on_loop(self, call: Call, lanes: int) -> AsyncioWorkers:
         """Put the lanes on the loop that is running: for `areports` and `aclose` only."""
-        workers = AsyncioWorkers(call, lanes, asyncio.get_running_loop())
+        workers = AsyncioWorkers(call, lanes, asyncio.get_running_loop(), is_ours=False)
         try:
             await workers.aopen()
         except BaseException:
@@ -98,7 +100,9 @@ class Asyncio:
 class AsyncioWorkers:
     """Be the lanes on a loop, the queue they take from, and the columns they fill."""
 
-    def __init__(self, call: Call, lanes: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, call: Call, lanes: int, loop: asyncio.AbstractEventLoop, *, is_ours: bool = True
+    ) -> None:
         """Have no lanes yet: they are tasks, and made on the loop."""
         self.slots = lanes
         self.usage = Usage()
@@ -110,18 +114,17 @@ class AsyncioWorkers:
         self._tasks: list[asyncio.Task[None]] = []
         self._cancelled = False  # whether a lane has ended that we did not close
         # The mutable state of the work: what waits, which lanes do, and what has ended.
-        self._queue: deque[_Line] = deque()
+        self._queue: deque[Line] = deque()
         self._idle: list[asyncio.Future[None]] = []
         self._looking = 0  # lanes that are about to look at the queue, or do
-        self._ended = Columns()
         self._signal: Callable[[], object] = lambda: None  # ends the current `reports`
         self._signalled = False
         self._lingering = False  # it waits for company, of which there may be none after all
         self._cpu = time.thread_time()
         board = call.board or Board(Shape.of(lanes, scattered=True))
         self._row_now, self._places = board.rows[0], board.places
-        assert board.on_loop is not None
-        self._on_loop: Place = board.on_loop
+        self._pace = Pace(call, board, lanes, loop if is_ours else None)
+        self._ended = Traced(self._pace)
         timeout = call.timeout
         self._late = None if timeout is None else LateItems(timeout, clock())
         self._breath = min(BREATH, timeout or BREATH)
@@ -135,6 +138,7 @@ class AsyncioWorkers:
                 raise setup_failed(error) from error
             self._args = (state,)
         self._hire()
+        self._pace.begin()
         if self._call.timeout is not None:
             self._loop.call_later(self._call.timeout, self._look)
 
@@ -149,8 +153,9 @@ class AsyncioWorkers:
     def start(self, chunk: Chunk) -> None:
         """Put items in line, and see to it that a lane looks at them."""
         if chunk.items:
-            self._queue.append(_Line(chunk.first, chunk.first + len(chunk), iter(chunk.items)))
+            self._queue.append(Line(chunk.first, chunk.first + len(chunk), iter(chunk.items)))
             self._wake_lane()
+            self._pace.more(len(chunk))
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """Run the loop until something ended or time is up."""
@@ -159,6 +164,7 @@ class AsyncioWorkers:
         if not self._ended and not self._signalled:
             self._signal = self._loop.stop
             timer = None if timeout is None else self._loop.call_later(timeout, self._loop.stop)
+            self._pace.runs()
             self._loop.run_forever()
             if timer is not None:
                 timer.cancel()
@@ -171,6 +177,7 @@ class AsyncioWorkers:
         if not self._ended and not self._signalled:
             event = asyncio.Event()
             self._signal = event.set
+            self._pace.runs()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await event.wait()
@@ -190,7 +197,7 @@ class AsyncioWorkers:
 
     def has_loop(self) -> tuple[int, float] | None:
         """Return the item that has the loop now, and when it started; None without one."""
-        found = self._row_now.running() or self._on_loop.running()
+        found = self._row_now.running() or self._pace.on_loop.running()
         for place in self._places:
             if found is not None and (one := place.running()) is not None and one[0] == found[0]:
                 return one
@@ -201,8 +208,13 @@ class AsyncioWorkers:
         self._over = True
         for task in self._tasks:  # an interpreter that ends while they are stuck is not to complain
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
-        ended, self._ended = self._ended, Columns()
+        self._pace.end()
+        ended, self._ended = self._ended, Traced(self._pace)
         return ended.whole().reports(0.0)
+
+    def unreported(self) -> Trace | None:
+        """Return what is known of the loop that no report has said; after `give_up`."""
+        return self._pace.unreported()
 
     def interrupt(self) -> None:
         """Have `close` wait for no item that goes on although it was cancelled."""
@@ -225,25 +237,14 @@ class AsyncioWorkers:
         """Cancel the items and close the setup; leave the loop to its owner."""
         self._over = self._closed = True
         self._queue.clear()
+        self._pace.end()
         try:
-            await self._end_lanes()
+            await end_tasks(self._tasks, lambda: self._hurry)
         finally:
             try:
                 await self._exits.aclose()
             except BaseException as error:
                 raise setup_failed(error, "at its exit, after the items") from error
-
-    async def _end_lanes(self) -> None:
-        """Cancel the lanes, again and again where an item swallows it and goes on."""
-        waiting, until = set(self._tasks), clock() + HURRY
-        while waiting and not (self._hurry and clock() > until):
-            for task in waiting:
-                task.cancel()
-            ended, waiting = await asyncio.wait(waiting, timeout=AGAIN)
-            for task in ended:
-                if not task.cancelled():
-                    task.exception()  # a Ctrl-C that was raised in an item, and was seen there
-        self._tasks.clear()
 
     def _collect(self) -> Sequence[Report]:
         """Return what has ended as one report."""
@@ -251,7 +252,7 @@ class AsyncioWorkers:
         self._signalled = self._lingering = False
         if not self._ended:
             return ()
-        ended, self._ended = self._ended, Columns()
+        ended, self._ended = self._ended, Traced(self._pace)
         before, self._cpu = self._cpu, time.thread_time()
         return ended.reports(self._cpu - before)
 
@@ -331,14 +332,15 @@ class AsyncioWorkers:
                 self._looking -= 1
             raise
 
-    def _row(self) -> _Waiting | None:
+    def _row(self) -> Waiting | None:
         """Carry out items one after another, for about one breath; return the first that waits."""
         line, fn, args, copy = self._queue[0], self._call.fn, self._args, self._call.context.copy
         values: list[Any] = []
         failures: dict[int, Failure] = {}
         row = self._row_now
         times, n, first, waiting, now = row.times, 0, line.next, None, clock()
-        until = now + self._breath
+        pace, fine, until = self._pace, self._pace.fine, now + self._breath
+        due, trace = min(until, now + fine), Trace(stops=array("l"))
         times[0] = now
         row.begin(first, line.stop - first)
         for item in islice(line.items, row.length):
@@ -360,28 +362,40 @@ class AsyncioWorkers:
             values.append(value)
             n += 1
             times[n] = now = clock()
-            if now > until:
-                if self._late is not None:
-                    self._late.judge(n - 1, values, failures, times)
-                break
+            if now > due:
+                pace.mark(trace, times, n)
+                if now > until:
+                    break
+                due = min(until, now + fine)
         row.head[1] = n  # nothing of it runs any more
         line.next = first + n + (waiting is not None)
         if line.next == line.stop:
             self._queue.popleft()
         if n:
-            self._ended.row(first, values, failures, row.column(n))
-            self._announce()
+            self._end_row(first, values, failures, trace)
         return waiting
 
-    async def _finish(self, number: int, waiting: _Waiting) -> None:
+    def _end_row(
+        self, first: int, values: list[Any], failures: dict[int, Failure], trace: Trace
+    ) -> None:
+        """Note the items of a row; the last may have blocked the loop for too long."""
+        row, n = self._row_now, len(values)
+        if self._late is not None:
+            self._late.judge(n - 1, values, failures, row.times)
+        self._pace.end_row(trace, row.times, n)
+        self._ended.add_row(first, values, failures, row.column(n), trace)
+        self._announce()
+
+    async def _finish(self, number: int, waiting: Waiting) -> None:
         """Await an item that has begun to wait, to its end."""
         index, started, coroutine, run, waits_for = waiting
         value = failure = None
-        cancelled = False
+        cancelled, pace = False, self._pace
+        first = pace.step(started)
         place = self._places[number]
         place.take(index, started)
         try:
-            value = await drive(coroutine, run, waits_for, index, self._on_loop)
+            value = await drive(coroutine, run, waits_for, index, pace)
         except asyncio.CancelledError as error:
             if self._closed:
                 raise
@@ -394,26 +408,13 @@ class AsyncioWorkers:
             failure = failed(error)
         finally:
             place.leave()
+        cost = pace.item(started, *first)
         if self._late is not None and number in self._late:
             cancelled, failure = False, self._late.verdict(number, self._tasks[number], failure)
-        self._ended.one(index, value, failure, started, clock())
+        self._ended.add(index, value, failure, (started, clock()), cost)
         self._announce()
         if cancelled:
             raise asyncio.CancelledError
-
-
-@dataclass(slots=True)
-class _Line:
-    """Be a chunk that lanes take items from: all share the iterator, and the index of the next."""
-
-    next: int
-    stop: int
-    items: Iterator[Any]
-
-
-# An item that has begun and now waits: its index, when it started, its coroutine, what runs a step
-# in its context, and what it waits for. A tuple, because making one costs a tenth of an object.
-_Waiting = tuple[int, float, Coroutine[Any, Any, Any], Callable[..., Any], Any]
 
 
 driver = Asyncio()

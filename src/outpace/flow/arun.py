@@ -77,6 +77,14 @@ class AsyncRun(Generic[T]):
         """Say what is known so far: counts, times, throughput, and why this model."""
         return self._flow.summary()
 
+    @property
+    def timeline(self) -> Any:
+        """Return what ran when, as far as it has come: a `Timeline`, to look at and to save.
+
+        Raises `UsageError` where nothing is recorded.
+        """
+        return self._flow.timeline
+
     def __aiter__(self) -> AsyncIterator[T]:
         """Return the values, as they are settled; leaving the loop closes the run.
 
@@ -207,14 +215,16 @@ async def _aclose(flow: Flow, source: object) -> None:
         if isinstance(source, _Feed):
             await source.aclose()
     finally:
-        if workers is not None:
-            await workers.aclose()
-            flow.usage = workers.usage
+        try:
+            if workers is not None:
+                await workers.aclose()
+        finally:
+            flow.closed()
 
 
 async def _opened(flow: Flow) -> AsyncWorkers:
     """Open the workers."""
-    before = clock()
+    before = flow.open_soon()
     workers: Any = await flow.opening.aopen(flow.job.call)  # type: ignore[attr-defined]
     flow.opened(workers, before)
     return workers  # type: ignore[no-any-return]

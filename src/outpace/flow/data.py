@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from outpace.flow.trace import Blocked, Trace
+
 Kind = Literal["done", "failed", "timed-out", "lost", "cancelled"]
 
 
@@ -67,6 +69,7 @@ class Report:
     `cpu_s` is the CPU time of the whole group in seconds: reading the thread's CPU clock costs ten
     times what the wall clock does, so short items share one reading. `carried_s` is what it cost a
     worker elsewhere to receive items and to send values, in CPU seconds since its last report.
+    `trace` is what else was recorded, if anything.
     """
 
     indexes: Sequence[int]
@@ -78,10 +81,17 @@ class Report:
     worker: int = 0
     lane: int = 0
     carried_s: float = 0.0
+    trace: Trace | None = None
 
     def __len__(self) -> int:
         """Count the attempts."""
         return len(self.values)
+
+    def cpu_of(self, position: int) -> tuple[float, bool]:
+        """Return an item's CPU seconds, and whether they are its share of what a group took."""
+        if self.trace is not None and self.trace.cpus:
+            return self.trace.cpu_of(position, self.started, self.ended)
+        return self.cpu_s / len(self), len(self) > 1
 
 
 @dataclass(slots=True)
@@ -112,6 +122,7 @@ class Settled:
         """Make the `Outcome` of the item at a position of the columns."""
         report = self.report
         failure = report.failures.get(position)
+        cpu_s, shared = report.cpu_of(position)
         common: dict[str, Any] = {
             "index": report.indexes[position],
             "item": self.items[position],
@@ -120,7 +131,9 @@ class Settled:
             "queued": self.queued[position],
             "started": report.started[position],
             "ended": report.ended[position],
-            "cpu_s": report.cpu_s / len(report),
+            "cpu_s": cpu_s,
+            "cpu_is_shared": shared,
+            "lane": report.lane,
         }
         if failure is None:
             return Done(value=report.values[position], **common)
@@ -143,6 +156,8 @@ class Settled:
             report.worker,
             report.lane,
         )
+        if report.trace is not None and report.trace.cpus:
+            part.trace = report.trace.only(positions, report.started, report.ended)
         return Settled(
             part,
             [self.items[p] for p in positions],
@@ -157,7 +172,9 @@ class Outcome:
 
     Times are `time.perf_counter` seconds: `queued` when the item was taken from the iterable,
     `started` and `ended` around the attempt that settled it. `cpu_s` is CPU seconds of the thread
-    that ran it, shared evenly among items so short that they were measured as a group.
+    that ran it; where items are so short (below a millisecond) that they were measured as a group,
+    `cpu_is_shared` says so, and it is the item's part by its length. `lane` is which of the worker's
+    threads it was.
     """
 
     kind: ClassVar[Kind]
@@ -169,6 +186,8 @@ class Outcome:
     started: float = 0.0
     ended: float = 0.0
     cpu_s: float = 0.0
+    cpu_is_shared: bool = False
+    lane: int = 0
     value: Any = None
     error: BaseException | None = None
     traceback: str | None = None
@@ -227,7 +246,8 @@ class Summary:
     `retries` counts the attempts beyond each item's first. Seconds: `startup_s` until the workers
     were ready, `makespan_s` from then to the last outcome. `throughput` is settled items a second.
     `cpu_s` and `peak_bytes` are those of worker processes, complete when the run has ended;
-    `peak_bytes` is the sum of each one's own peak.
+    `peak_bytes` is the sum of each one's own peak. `blocked` are the lines of code that blocked an
+    event loop, the worst first; `saturation` says so when a loop had too much to do without that.
     """
 
     model: str
@@ -245,9 +265,11 @@ class Summary:
     cpu_s: float
     peak_bytes: int
     reasons: tuple[str, ...]
+    blocked: tuple[Blocked, ...] = ()
+    saturation: str | None = None
 
     def __str__(self) -> str:
-        """Say it in one line, and then the reasons."""
+        """Say it in one line, and then the reasons, and what blocked an event loop."""
         counts = (
             (self.failed, "failed"),
             (self.timed_out, "timed out"),
@@ -260,4 +282,5 @@ class Summary:
             f"{self.makespan_s:.3g} s and {self.startup_s:.3f} s start-up: "
             f"{self.throughput:,.0f} items/s{bad}"
         )
-        return "\n".join([line, *self.reasons])
+        loop = [*map(str, self.blocked), *filter(None, (self.saturation,))]
+        return "\n".join([line, *self.reasons, *loop])

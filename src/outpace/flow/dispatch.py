@@ -98,7 +98,8 @@ class Dispatcher:
     `slots` is how many items the workers can run at once and `lanes` how many of these one worker
     has; `shared` says that the lanes of a worker take from one queue, item by item. `total` is how
     many items there will be, if known; `fixed_chunk` overrides the measuring. `retry` says which
-    failures are final, and `dice` gives the chance in its pauses, from 0 to 1.
+    failures are final, and `dice` gives the chance in its pauses, from 0 to 1. `keep` is shown every
+    attempt that has ended.
     """
 
     limit: Limit
@@ -111,6 +112,7 @@ class Dispatcher:
     keep_order_window: bool = True
     retry: Retry | None = None
     dice: Callable[[], float] = lambda: 0.5
+    keep: Callable[[Settled], object] = lambda _: None
     counts: Counts = field(default_factory=Counts)
 
     # The mutable state.
@@ -167,6 +169,7 @@ class Dispatcher:
             self._take_back(report)
             return
         settled: Settled | None = Settled(report, *self._out.match(report.indexes))
+        self.keep(settled)  # type: ignore[arg-type]
         self._learn(report)
         if report.failures and self.retry is not None and not self._stopped:
             settled = self._to_rest(settled, self.retry, now)  # type: ignore[arg-type]

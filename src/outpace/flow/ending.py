@@ -62,8 +62,13 @@ def _terminate(number: int, _frame: object) -> None:
 def tell(dispatcher: Dispatcher, running: int, error: BaseException) -> None:
     """Say in one line on stderr what became of a run that was interrupted."""
     what = "terminated" if isinstance(error, Terminated) else "interrupted"
+    say(f"{what}: {fates(dispatcher, running)}")
+
+
+def say(what: str) -> None:
+    """Say something in one line on stderr."""
     with suppress(Exception):  # there may be no stderr, and this is no time to complain of it
-        sys.stderr.write(f"outpace: {what}: {fates(dispatcher, running)}\n")
+        sys.stderr.write(f"outpace: {what}\n")
         sys.stderr.flush()
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncIterable, Callable, Iterable, Sized
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 from outpace.errors import UsageError, UsageTypeError
 from outpace.flow.protocol import Call, Care
 from outpace.flow.retry import Retry
+from outpace.flow.trace import Record
 from outpace.machine import usable_memory
 
 OnError = Literal["raise", "skip", "return"]
@@ -39,6 +40,7 @@ def make_job(
     timeout: float | None = None,
     retries: int | Retry = 0,
     on_error: str = "raise",
+    record: str = "default",
     allow_async_items: bool = False,
 ) -> Job:
     """Check what the user passed; raise `UsageError` or `UsageTypeError` for what cannot work."""
@@ -50,8 +52,13 @@ def make_job(
     if on_error not in ("raise", "skip", "return"):
         msg = f"on_error is 'raise', 'skip' or 'return', not {on_error!r}"
         raise UsageError(msg)
+    if record not in get_args(Record):
+        msg = f"record is 'off', 'default' or 'full', not {record!r:.80}"
+        raise UsageError(msg)
     retry = retries if isinstance(retries, Retry) else Retry(retries)
     call = Call(fn, setup, is_async=is_coroutine_function(fn), timeout=timeout)
+    if record != call.record:
+        call = replace(call, record=record)  # type: ignore[arg-type] # it is one of them
     return Job(
         call,
         items,

@@ -11,12 +11,14 @@ workers are ready; after `close` no thread, process, descriptor or temporary fil
 from __future__ import annotations
 
 import contextvars
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from outpace.flow.board import Board
-from outpace.flow.data import Chunk, Report, Returned
+from outpace.flow.data import Chunk, Report, Returned, Settled
+from outpace.flow.trace import Record
 
 
 @dataclass(slots=True, frozen=True)
@@ -25,7 +27,8 @@ class Call:
 
     `is_async` says that `fn` is a coroutine function. `timeout` is how many seconds one attempt of
     one item may take. `context` is the caller's context variables; it stays in this process.
-    `board` is where the lanes of a hosted worker write what they are on.
+    `board` is where the lanes of a hosted worker write what they are on. `record` is how much is to be
+    recorded of what runs when (`flow.trace`).
     """
 
     fn: Callable[..., Any]
@@ -34,6 +37,7 @@ class Call:
     timeout: float | None = None
     context: contextvars.Context = field(default_factory=contextvars.copy_context, compare=False)
     board: Board | None = field(default=None, compare=False)
+    record: Record = "default"
 
 
 @dataclass(slots=True, frozen=True)
@@ -88,6 +92,12 @@ class Workers(Protocol):
         ...
 
 
+def processes_of(workers: object) -> list[int]:
+    """List the processes that workers are in: this one, unless they say otherwise."""
+    own: Callable[[], list[int]] | None = getattr(workers, "processes", None)
+    return [os.getpid()] if own is None else own()
+
+
 class Driver(Protocol):
     """Be one way to keep items in flight inside one worker.
 
@@ -124,4 +134,56 @@ class Host(Protocol):
 
     def open(self, call: Call, driver: Driver, workers: int, slots: int, care: Care) -> Workers:
         """Make ready that many workers with a driver each, `slots` lanes in all."""
+        ...
+
+
+class Opening(Protocol):
+    """Be a model with its setting, ready to be opened: `registry` makes these."""
+
+    @property
+    def model(self) -> str:
+        """Name the model."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """Say how many workers it has."""
+        ...
+
+    @property
+    def slots(self) -> int:
+        """Say how many items can run at once in all of them."""
+        ...
+
+    @property
+    def shared(self) -> bool:
+        """Say whether the lanes of a worker take from one queue, item by item."""
+        ...
+
+    def open(self, call: Call) -> Workers:
+        """Open the workers."""
+        ...
+
+
+class Recorder(Protocol):
+    """Be what keeps a record of a run: `record.recorder` does."""
+
+    def begin(self) -> None:
+        """Get ready, before the workers are opened."""
+        ...
+
+    def look_at(self, workers: object) -> None:
+        """Know the workers, some of whom may be new."""
+        ...
+
+    def keep(self, settled: Settled) -> None:
+        """Take in attempts that have ended."""
+        ...
+
+    def end(self) -> None:
+        """Let go of everything but what is known. May be called twice."""
+        ...
+
+    def timeline(self, flow: Any) -> Any:
+        """Make the timeline of the run, as far as it has come."""
         ...

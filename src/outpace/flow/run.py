@@ -18,16 +18,17 @@ import time
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import islice
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from outpace.errors import UsageError
-from outpace.flow.data import Settled, Summary
+from outpace.flow.data import Report, Settled, Summary
 from outpace.flow.dispatch import AIM, Dispatcher, Pull, Settle, Start
-from outpace.flow.ending import Terminated, tell, terminable, without_ours
+from outpace.flow.ending import Terminated, say, tell, terminable, without_ours
 from outpace.flow.job import Job
 from outpace.flow.limit import Fixed
 from outpace.flow.order import AsTheyCome, InOrder, Release
-from outpace.flow.protocol import Call, Usage, Workers
+from outpace.flow.protocol import Opening, Recorder, Usage, Workers
+from outpace.flow.trace import Blocked, Blockings
 
 T = TypeVar("T")
 
@@ -40,41 +41,21 @@ LEFT = (
 clock = time.perf_counter
 
 
-class Opening(Protocol):
-    """Be a model with its setting, ready to be opened: `registry` makes these."""
-
-    @property
-    def model(self) -> str:
-        """Name the model."""
-        ...
-
-    @property
-    def workers(self) -> int:
-        """Say how many workers it has."""
-        ...
-
-    @property
-    def slots(self) -> int:
-        """Say how many items can run at once in all of them."""
-        ...
-
-    @property
-    def shared(self) -> bool:
-        """Say whether the lanes of a worker take from one queue, item by item."""
-        ...
-
-    def open(self, call: Call) -> Workers:
-        """Open the workers."""
-        ...
-
-
 class Flow:
-    """Be one job on its way through one model: what the plain and the asynchronous run share."""
+    """Be one job on its way through one model: what the plain and the asynchronous run share.
 
-    def __init__(self, job: Job, opening: Opening) -> None:
+    `recorder` keeps a record of it, if it is wanted. With `quiet` nothing is said on stderr.
+    """
+
+    def __init__(
+        self, job: Job, opening: Opening, recorder: Recorder | None = None, *, quiet: bool = False
+    ) -> None:
         """Start nothing yet."""
         self.job = job
         self.opening = opening
+        self.recorder = recorder
+        self.quiet = quiet
+        self.blockings = Blockings()
         self.dispatcher = Dispatcher(
             limit=Fixed(opening.slots),
             order=InOrder() if job.ordered else AsTheyCome(),
@@ -86,6 +67,7 @@ class Flow:
             keep_order_window=job.ordered,
             retry=job.retry,
             dice=_dice() if job.retry is not None else lambda: 0.0,
+            keep=(lambda _: None) if recorder is None else recorder.keep,
         )
         self.workers: Workers | None = None
         self.usage = Usage()
@@ -150,14 +132,33 @@ class Flow:
         self.workers = workers
         self.began = self.latest = clock()
         self.startup_s = self.began - began_opening
+        if self.recorder is not None:
+            self.recorder.look_at(workers)
         return workers
+
+    def open_soon(self) -> float:
+        """Get ready to open the workers; return when that begins."""
+        if self.recorder is not None:
+            self.recorder.begin()
+        return clock()
+
+    def closed(self) -> None:
+        """Note that the workers are closed, or have never been open."""
+        if self.workers is not None:
+            self.usage = self.workers.usage
+        if self.recorder is not None:
+            self.recorder.end()
 
     def observe(self, reports: Sequence[Any]) -> None:
         """Tell the dispatcher what the workers said."""
         workers = self.workers
         assert workers is not None
         self.latest = now = clock()
+        if self.recorder is not None:
+            self.recorder.look_at(workers)
         for report in reports:
+            if isinstance(report, Report) and report.trace is not None:
+                self._say_what_blocks(self.blockings.add(report.trace))
             self.dispatcher.observe(report, now)
         if workers.slots != self.dispatcher.slots:
             self.dispatcher.limit = Fixed(workers.slots)
@@ -165,6 +166,18 @@ class Flow:
             self.dispatcher.resize(workers.slots, lanes, shared=self.opening.shared)
         if self.job.on_error == "raise" and self.dispatcher.counts.bad:
             self.dispatcher.exhaust()
+
+    def _say_what_blocks(self, new: list[Blocked]) -> None:
+        """Say on stderr what blocks an event loop, a line for each place."""
+        for one in new if not self.quiet else ():
+            say(str(one))
+
+    @property
+    def timeline(self) -> Any:
+        """Return what ran when, as far as it has come; raise `UsageError` where nothing is recorded."""
+        if self.recorder is None:
+            raise UsageError('there is no timeline of a run with record="off"')
+        return self.recorder.timeline(self)
 
     def stop(self) -> None:
         """Have nothing started any more; what is in flight ends. Any thread may call this."""
@@ -210,6 +223,8 @@ class Flow:
             cpu_s=self.usage.cpu_s,
             peak_bytes=self.usage.peak_bytes,
             reasons=tuple(getattr(self.opening, "reasons", ())),
+            blocked=self.blockings.places,
+            saturation=self.blockings.saturation,
         )
 
 
@@ -238,6 +253,14 @@ class Run(Generic[T]):
     def summary(self) -> Summary:
         """Say what is known so far: counts, times, throughput, and why this model."""
         return self._flow.summary()
+
+    @property
+    def timeline(self) -> Any:
+        """Return what ran when, as far as it has come: a `Timeline`, to look at and to save.
+
+        Raises `UsageError` where nothing is recorded.
+        """
+        return self._flow.timeline
 
     def __iter__(self) -> Iterator[T]:
         """Yield the values, as they are settled; leaving the loop closes the run.
@@ -345,20 +368,21 @@ def _workers(flow: Flow) -> Workers:
     """Return the workers; open them when the first item needs them."""
     if flow.workers is not None:
         return flow.workers
-    before = clock()
+    before = flow.open_soon()
     return flow.opened(flow.opening.open(flow.job.call), before)
 
 
 def _close(flow: Flow) -> None:
     """Close the workers, if there are any."""
     workers = flow.workers
-    if workers is not None:
-        try:
+    try:
+        if workers is not None:
             workers.close()
-        except (KeyboardInterrupt, Terminated):  # enough: closing again waits for nobody
-            flow.hurry()
-            raise
-        flow.usage = workers.usage
+    except (KeyboardInterrupt, Terminated):  # enough: closing again waits for nobody
+        flow.hurry()
+        raise
+    finally:
+        flow.closed()
 
 
 def _values(

@@ -150,6 +150,10 @@ class Crew:
             for index, since in worker.running():
                 yield worker.number, index, since
 
+    def processes(self) -> list[int]:
+        """List the workers' processes, for whoever looks at them from outside."""
+        return list(self._workers)
+
     def _send(self, worker: Peer, chunk: Chunk) -> None:
         """Send a chunk to a worker."""
         try:

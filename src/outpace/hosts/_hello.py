@@ -21,7 +21,8 @@ def pack_call(call: Call, by_value: by_value) -> Packed:
     filters = named_filters()
     try:
         with by_value:
-            return pack((call.fn, call.setup, call.is_async, call.timeout, filters), by_value=True)
+            job = call.fn, call.setup, call.is_async, call.timeout, call.record
+            return pack((*job, filters), by_value=True)
     except Exception as error:
         name = getattr(call.fn, "__qualname__", repr(call.fn))
         msg = (

@@ -90,8 +90,10 @@ class Peer:
 
     def report(self, columns: list[Any], payload: Packed) -> Report:
         """Put a report together: values that may not load, failures, times in our clock."""
-        indexes, started, ended, packed_failures, cpu_s, lane, carried_s, self.weight = columns
-        report = Report(indexes, [], started, ended, {}, cpu_s, self.number, lane, carried_s)
+        indexes, started, ended, packed_failures, *facts, self.weight, trace = columns
+        cpu_s, lane, carried_s = facts
+        who = self.number, lane
+        report = Report(indexes, [], started, ended, {}, cpu_s, *who, carried_s, trace)
         try:
             report.values = payload.load()
         except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
@@ -104,6 +106,8 @@ class Peer:
         if self.clock_offset:
             report.started = array("d", (t + self.clock_offset for t in started))
             report.ended = array("d", (t + self.clock_offset for t in ended))
+            if report.trace is not None:
+                report.trace.moved(self.clock_offset)
         self.out.match(indexes)
         return report
 

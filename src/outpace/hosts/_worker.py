@@ -161,12 +161,12 @@ def _open(channel: Channel, hello: Message, shared: int) -> tuple[Workers | None
             importlib.import_module("multiprocessing.process").current_process().authkey = key
         _reseed()
         _lane.worker_loading = True  # importing the function's module must not start workers again
-        fn, setup, is_async, timeout, filters = hello.payload.load()
+        fn, setup, is_async, timeout, record, filters = hello.payload.load()
         _lane.worker_loading = False
         set_filters(filters)
         driver = importlib.import_module(meta["driver"]).driver
         board = attach(Shape(*meta["shape"]), shared, meta["memory"])
-        call = Call(fn, setup, is_async, timeout, board=board)
+        call = Call(fn, setup, is_async, timeout, board=board, record=record)
         return driver.open(call, meta["lanes"]), driver.inline
     except BaseException as error:  # noqa: BLE001 - whatever it is, the caller must hear of it
         shown = error.__cause__ if isinstance(error, SetupError) and error.__cause__ else error
@@ -265,7 +265,7 @@ def _send(channel: Channel, report: Report | Returned, carried: float, weigh: We
         text = failure.traceback or _format(failure.error)
         failures.append((position, failure.kind, bytes(packed.pickle), text))
     columns = (report.indexes, report.started, report.ended)
-    facts = (report.cpu_s, report.lane, carried, weigh())
+    facts = (report.cpu_s, report.lane, carried, weigh(), report.trace)
     _say(channel, ("report", *columns, failures, *facts), values)
     return time.thread_time() - before
 

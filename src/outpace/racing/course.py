@@ -76,6 +76,7 @@ class Course:
         budget: float | None = None,
         setup: Any = None,
         same: Same = operator.eq,
+        record: str = "full",
         progress: Progress | None = None,
     ) -> None:
         """Check what was asked, before any work."""
@@ -92,7 +93,9 @@ class Course:
         if budget is not None and not _is_positive(budget):
             msg = f"budget is a number of seconds and more than 0, not {budget!r}"
             raise UsageError(msg)
-        make_job(_first(functions), items, setup=_first(setup))  # says what is wrong with them
+        make_job(
+            _first(functions), items, setup=_first(setup), record=record
+        )  # says what is wrong with them
         self.items = list(items)
         if not self.items:
             msg = "there are no items to race with"
@@ -100,7 +103,7 @@ class Course:
         self.workers, self.in_flight, self.repeat = workers, in_flight, repeat
         self.budget_s = budget or plan.BUDGET
         self.same, self.progress = same, progress or (lambda _: None)
-        self.jobs = _jobs(functions, setup, self.items)
+        self.jobs = _jobs(functions, setup, self.items, record)
         self.runners = [self._runner(name) for name in _with_serial_first(models, self.jobs)]
         self.began = 0.0
         self.controls: Controls | None = None
@@ -244,7 +247,7 @@ def _is_positive(value: object) -> bool:
     return isinstance(value, int | float) and value > 0
 
 
-def _jobs(functions: Any, setup: Any, items: list[Any]) -> list[Job]:
+def _jobs(functions: Any, setup: Any, items: list[Any], record: str) -> list[Job]:
     """Pair functions with their setups; check each."""
     fns = list(functions) if isinstance(functions, list | tuple) else [functions]
     setups = list(setup) if isinstance(setup, list | tuple) else [setup] * len(fns)
@@ -252,7 +255,7 @@ def _jobs(functions: Any, setup: Any, items: list[Any]) -> list[Job]:
         msg = f"{len(fns)} functions and {len(setups)} setups: give one setup, or one a function"
         raise UsageError(msg)
     jobs = [
-        make_job(fn, items, setup=each, on_error="return")
+        make_job(fn, items, setup=each, on_error="return", record=record)
         for fn, each in zip(fns, setups, strict=True)
     ]
     # A plain one is the reference.

@@ -141,7 +141,7 @@ def _timeline(runner: Runner, writer: Writer | None) -> Timeline | None:
     whole = [trial for trial in runner.trials if not trial.stopped] or runner.trials
     middle = Spread.of([trial.makespan_s for trial in whole]).median
     trial = min(whole, key=lambda trial: abs(trial.makespan_s - middle))
-    if not trial.results:
+    if not trial.results or trial.timeline is None:
         return None
     trial.timeline.writer = writer
     return trial.timeline

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from outpace.flow.job import Job
-from outpace.flow.order import Release
 from outpace.flow.run import Flow, releases
 from outpace.hosts._usage import peak_bytes
-from outpace.machine import run_delay, usable_cpus
-from outpace.record.gather import Gathering, labelled, slim
+from outpace.machine import run_delay
+from outpace.record.recorder import Recorder
 from outpace.record.timeline import Timeline
 from outpace.registry import Opening
 
@@ -40,19 +39,20 @@ class Trial:
     item_delay_s: float  # ready to run with no CPU free; only known where items run in the caller
     stopped: bool
     results: list[Any] = field(repr=False)
-    timeline: Timeline = field(repr=False)
+    timeline: Timeline | None = field(repr=False)
 
 
 def run_trial(
     job: Job, opening: Opening, allowed_s: float, progress: Any = lambda _done: None
 ) -> Trial:
     """Carry the job out under one model; stop it when it has taken longer than it is allowed."""
-    flow = Flow(job, opening)
+    record = job.call.record
+    recorder = None if record == "off" else Recorder(record, job.items)
+    flow = Flow(job, opening, recorder, quiet=True)
     gc.collect()  # so that nobody pays for the garbage of the entrant before
     _forget_peak()
     cpu_before, delay_before = time.process_time(), run_delay()
     results: list[Any] = []
-    came: list[Release] = []
     walls: list[float] = []
     cpus: list[float] = []
     timer = threading.Timer(allowed_s, flow.abandon)
@@ -63,7 +63,6 @@ def run_trial(
             for settled, positions in released:
                 report = settled.report
                 values, failures = report.values, report.failures
-                came.append((slim(settled), positions))
                 results += [failures.get(p) or values[p] for p in positions]
                 walls.append(sum(report.ended[p] - report.started[p] for p in positions))
                 cpus.append(report.cpu_s * len(positions) / len(report))
@@ -82,22 +81,7 @@ def run_trial(
         item_delay_s=(run_delay() - delay_before) / done,
         stopped=flow.abandoned,
         results=results,
-        timeline=_timeline(flow, came),
-    )
-
-
-def _timeline(flow: Flow, came: list[Release]) -> Timeline:
-    """Make the timeline, after all has been measured."""
-    items: Any = flow.job.items  # a race has a list of them
-    gathering = Gathering(lambda settled, p: labelled(items[settled.report.indexes[p]]))
-    for settled, positions in came:
-        gathering.add(settled, positions)
-    return gathering.timeline(
-        flow.opening.model,
-        (flow.began, flow.latest),
-        cores=usable_cpus(),
-        in_flight=flow.opening.slots,
-        startup_s=flow.startup_s,
+        timeline=None if recorder is None else recorder.timeline(flow),
     )
 
 

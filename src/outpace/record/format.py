@@ -14,8 +14,9 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from outpace.errors import UsageError
+from outpace.flow.trace import Blocked
 from outpace.record import states
-from outpace.record.timeline import KINDS, LANE_KINDS, Blocked, Intervals, Items, Lane, Timeline
+from outpace.record.timeline import KINDS, LANE_KINDS, Intervals, Items, Lane, Timeline
 
 SCHEMA = "outpace.timeline/1"
 DIGITS = 7

@@ -15,14 +15,15 @@ Pure: no clock, no thread, no I/O. Tested by `tests/record/test_timeline.py`.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
-from typing import Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from outpace.errors import UsageError
 from outpace.flow.data import Kind
-from outpace.record import states
+from outpace.flow.trace import Blocked
+
+if TYPE_CHECKING:
+    from pathlib import Path  # 10 ms of the first `map`, which saves nothing
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 LaneKind = Literal["main", "thread", "process", "slot", "loop", "lane"]
@@ -161,28 +162,6 @@ class Intervals:
         self.share.append(share)
 
 
-@dataclass(slots=True, frozen=True)
-class Blocked:
-    """Be a line of code that blocked an event loop: how long in all, how, and what to do instead."""
-
-    file: str
-    line: int
-    source: str
-    label: str  # of an item that did it
-    seconds: float
-    count: int
-    how: Literal["computing", "waiting"]
-    advice: str
-
-    def __str__(self) -> str:
-        """Say it in one line."""
-        times = f" ({self.count} times)" if self.count > 1 else ""
-        return (
-            f"{PurePath(self.file).name}:{self.line} `{self.source}` blocked the event loop for "
-            f"{self.seconds:.3g} s{times} by {self.how}, in {self.label}: {self.advice}"
-        )
-
-
 class Writer(Protocol):
     """Be what draws and saves races and timelines: a door gives it, since pictures are its business."""
 
@@ -222,38 +201,6 @@ class Timeline:
         """Say whether anything in it is known by amount alone."""
         return any(self.intervals.sampled)
 
-    @classmethod
-    def from_items(
-        cls,
-        model: str,
-        span: tuple[float, float],
-        items: Items,
-        lanes: Iterable[Lane],
-        *,
-        cores: int,
-        in_flight: int,
-        startup_s: float = 0.0,
-    ) -> Timeline:
-        """Make one from item columns alone: each item's bar is filled to its CPU share.
-
-        When within an item it ran is not known, and so not claimed: all of it is marked as sampled.
-        """
-        timeline = cls(model, *span, cores, in_flight, list(lanes), items, startup_s=startup_s)
-        timeline.how = FROM_ITEMS
-        add = timeline.intervals.add
-        columns = (items.lane, items.started, items.ended, items.wall_s, items.cpu_s)
-        for lane, started, ended, wall_s, cpu_s in zip(*columns, strict=True):
-            stretch = ended - started
-            if stretch <= 0:
-                continue
-            filled = min(1.0, wall_s / stretch)
-            running = min(filled, max(0.0, cpu_s) / stretch)
-            if running > 0:
-                add(lane, states.RUNNING, started, ended, running, sampled=True)
-            if filled > running:
-                add(lane, states.WAITING, started, ended, filled - running, sampled=True)
-        return timeline
-
     def save(self, path: str | Path) -> None:
         """Write a picture (.html, .svg, .png, .txt), a trace (.trace.json) or the data (.json).
 
@@ -268,9 +215,3 @@ class Timeline:
     def _repr_html_(self) -> str | None:
         """Draw itself in a notebook."""
         return None if self.writer is None else self.writer.notebook(self)
-
-
-FROM_ITEMS = (
-    "from the items' own clocks: when each began and ended, and its CPU time; within an item the height "
-    "is the share of time on the CPU, and the order is not known"
-)

@@ -1,0 +1,145 @@
+"""The caller's side of the helper process that looks at threads from outside (`looking`).
+
+Where that is not possible (no Linux, no /proc, no second process) nothing is sampled, and a timeline is
+made from the items' own clocks. Tested by `tests/record/test_outside.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from array import array
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from outpace.record.fill import Samples
+from outpace.record.looking import END
+from outpace.record.waits import own_gil
+
+HERE = Path(__file__).parents[1]
+START = """
+import sys, types
+package = types.ModuleType("outpace"); package.__path__ = [sys.argv.pop(1)]
+sys.modules["outpace"] = package
+from outpace.record.looking import main
+main(sys.argv[1], int(sys.argv[2]))
+"""  # its package without what that imports
+
+
+class Outside:
+    """Be the helper process, from its start to its account."""
+
+    def __init__(self) -> None:
+        """Start it, where there is anything to be read; wait until it is ready."""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._told: set[int] = set()
+        if not possible():
+            return
+        command = [sys.executable, "-I", "-S", "-c", START, str(HERE), *map(str, variable())]
+        with contextlib.suppress(OSError, ValueError):
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                process_group=0,  # a Ctrl-C is not for it
+                bufsize=0,
+            )
+            assert process.stdout is not None
+            if process.stdout.read(6) == b"ready\n":
+                self._process = process
+            else:
+                _end(process)
+
+    def look_at(self, processes: Iterable[int]) -> None:
+        """Have it look at further processes."""
+        new = set(processes) - self._told
+        if new and self._process is not None and self._process.stdin is not None:
+            self._told |= new
+            with contextlib.suppress(OSError):  # it is gone, and so is what it knew
+                self._process.stdin.write(b"".join(b"%d\n" % number for number in new))
+
+    def end(self) -> dict[tuple[int, int], Samples]:
+        """End it; return what it has seen, by process and thread."""
+        process, self._process = self._process, None
+        if process is None:
+            return {}
+        assert process.stdin is not None
+        assert process.stdout is not None
+        data = b""
+        with contextlib.suppress(OSError):
+            process.stdin.write(END + b"\n")
+            data = process.stdout.readall()  # type: ignore[attr-defined] # unbuffered, so raw
+        _end(process)
+        return read(data)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """See to it that a process is over."""
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    process.kill()
+    process.wait()
+
+
+def read(data: bytes) -> dict[tuple[int, int], Samples]:
+    """Read the columns that the helper wrote; nothing where it did not come to that."""
+    count = int.from_bytes(data[:8], "little")
+    columns: tuple[array[Any], ...] = (
+        array("q"),
+        array("d"),
+        array("d"),
+        array("f"),
+        array("f"),
+        array("b"),
+    )
+    sizes = [column.itemsize * count * (2 if column.typecode == "q" else 1) for column in columns]
+    if len(data) != 8 + sum(sizes):
+        return {}
+    at = 8
+    for column, size in zip(columns, sizes, strict=True):
+        column.frombytes(data[at : at + size])
+        at += size
+    who, began, ended, cpu, ready, wait = columns
+    found: dict[tuple[int, int], Samples] = {}
+    for n in range(count):
+        if ended[n] <= began[n]:
+            continue  # it has become part of the one before
+        samples = found.setdefault((int(who[2 * n]), int(who[2 * n + 1])), Samples())
+        samples.began.append(began[n])
+        samples.ended.append(ended[n])
+        samples.cpu_s.append(cpu[n])
+        samples.ready_s.append(ready[n])
+        samples.wait.append(int(wait[n]))
+    return found
+
+
+def possible() -> bool:
+    """Say whether threads can be looked at from outside here."""
+    return sys.platform == "linux" and Path(f"/proc/self/task/{os.getpid()}/schedstat").exists()
+
+
+def variable() -> tuple[str, int]:
+    """Return where the interpreter's own variable is: a file, and how far from its first address.
+
+    So that it is found in other processes too, where the same file lies elsewhere.
+    """
+    address, _ = own_gil()
+    first: dict[str, int] = {}
+    file = ""
+    with contextlib.suppress(OSError):
+        for line in (
+            Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+        ):
+            span, *rest = line.split(None, 5)
+            begins, ends = (int(part, 16) for part in span.split("-"))
+            if len(rest) == 5 and rest[4].startswith("/"):
+                file = rest[4]
+                first.setdefault(file, begins)
+            if begins <= address < ends:
+                return (file, address - first[file]) if file else ("", 0)
+    return "", 0

@@ -1,0 +1,88 @@
+"""The recorder of one run: takes what settles, and makes the timeline of it when somebody asks.
+
+With `record="full"` a helper process looks at the run's threads from outside while it lasts, where that
+is possible (`outside`); the loops of asyncio say themselves what they do. Tested by
+`tests/record/test_recorder.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from outpace.flow.data import Settled
+from outpace.flow.protocol import processes_of
+from outpace.flow.run import Flow
+from outpace.flow.trace import Record
+from outpace.machine import usable_cpus
+from outpace.record.fill import Sampled, fill
+from outpace.record.gather import KEPT, Gathering, labelled
+from outpace.record.timeline import Timeline, Writer
+
+if TYPE_CHECKING:
+    from outpace.record.outside import Outside
+
+WHOLE = 1_000_000  # items that a full record keeps one by one
+
+
+class Recorder:
+    """Be what is recorded of a run. `writer` gives what draws and saves, when it is needed."""
+
+    def __init__(
+        self, record: Record, items: object, writer: Callable[[], Writer] | None = None
+    ) -> None:
+        """Record nothing yet; items that can be looked up are named by what they are."""
+        self._is_full = record == "full"
+        self._writer = writer
+        label = None
+        if isinstance(items, Sequence):
+            known: Sequence[Any] = items
+
+            def label(index: int) -> str:
+                return labelled(known[index])
+
+        self._gathering = Gathering(label, WHOLE if self._is_full else KEPT)
+        self._outside: Outside | None = None
+        self._sampled: Sampled = {}
+
+    def begin(self) -> None:
+        """Get ready, before the workers are opened."""
+        if self._is_full:
+            from outpace.record.outside import Outside  # noqa: PLC0415 - brings subprocess, ctypes
+
+            self._outside = Outside()
+
+    def look_at(self, workers: object) -> None:
+        """Look at the processes that the workers are in, if that is to be done."""
+        if self._outside is not None:
+            self._outside.look_at(processes_of(workers))
+
+    def keep(self, settled: Settled) -> None:
+        """Take in attempts that have ended."""
+        self._gathering.add(settled)
+
+    def end(self) -> None:
+        """Let go of everything but what is known. May be called twice."""
+        outside, self._outside = self._outside, None
+        if outside is not None:
+            self._sampled = outside.end()
+
+    def timeline(self, flow: Flow) -> Timeline:
+        """Make the timeline of the run, as far as it has come."""
+        model = flow.opening.model
+        found = self._gathering.gathered(model)
+        timeline = Timeline(
+            model,
+            flow.began,
+            max(flow.latest, flow.began),
+            usable_cpus(),
+            flow.opening.slots,
+            found.lanes,
+            found.items,
+            blocked=list(flow.blockings.places),
+            startup_s=flow.startup_s,
+        )
+        fill(timeline, found, self._sampled)
+        if self._writer is not None:
+            timeline.writer = self._writer()
+        return timeline
