@@ -24,7 +24,7 @@ from _work import compute, noop, tiny, turns_in
 
 import outpace
 from outpace.drivers import _columns, _traced
-from outpace.drivers import asyncio as tasks
+from outpace.drivers import _tasks as tasks
 from outpace.flow import dispatch
 from outpace.flow import run as loop
 from outpace.hosts import _wire

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from outpace.errors import UsageError
 from outpace.flow.data import Outcome
+from outpace.flow.flow import Flow
 from outpace.flow.job import Job, check_positive, make_care, make_job
 from outpace.flow.protocol import Care
 from outpace.flow.retry import Retry
-from outpace.flow.run import Flow, Run
+from outpace.flow.run import Run
 from outpace.flow.show import as_outcomes, as_values
 from outpace.flow.trace import Record
-from outpace.registry import ANY, opening
+from outpace.registry import opening
 
 if TYPE_CHECKING:  # asyncio and the race are imported when they are used: they cost a plain map
     from outpace.fetching.door import Fetch
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # asyncio and the race are imported when they are used: they 
     from outpace.racing.result import Race
     from outpace.record.recorder import Recorder
     from outpace.record.timeline import Writer
+    from outpace.report.progress import Snapshot
 
 
 def map(  # noqa: A001 - the public name; one argument per thing a user can ask for
@@ -42,32 +44,33 @@ def map(  # noqa: A001 - the public name; one argument per thing a user can ask 
     max_memory: float | None = None,
     max_crashes: int | None = None,
     record: Record = "default",
+    progress: bool | Callable[[Snapshot], object] | None = None,
 ) -> Run[Any]:
     """Call `fn(item)` for every item, under any concurrency model; iterate over the values.
 
-    Nothing starts before the first value is asked for, and nothing is left when the loop is left.
-    Items are read as they are needed, from any iterable; values come in the order of the items, or as
-    they come with `ordered=False`. In order, at most about a thousand finished values (or four chunks
-    a worker) wait for a slow item before them.
+    Nothing starts before the first value is asked for, and nothing is left when the loop is left. Items
+    are read as needed; values come in their order (some may wait for a slow one), if `ordered`.
 
-    `model`: a name of `outpace.models()`, or "auto", which runs the first items where they are,
-    measures them, and chooses for the rest (no item runs twice). `workers`: how many processes, by
-    default as many as this process has CPUs. `in_flight`: how many items at once in the whole job;
-    for threads it is their number. `chunk`: how many items travel together, measured by default.
-    `setup`: a factory of a context manager (plain or asynchronous), opened once per lane (thread,
-    process or loop) and passed along: `fn(item, state)`.
-    `timeout`: seconds for one attempt of one item, from its own start. A coroutine is cancelled. A
-    worker process that is stuck is killed and replaced, and only that item is timed out. A thread
-    cannot be killed: it is abandoned, and another takes its place (for that, `serial` runs in a
-    thread). `retries`: how often an item is tried again that raised, timed out or was lost with its
-    worker; a number, or an `outpace.Retry`.
-    `max_items`, `max_memory`: a worker process that has carried out so many items, or has so many
-    bytes resident (or, up to 1.0, such a share of the memory there is), is replaced between two items.
-    `max_crashes`: how many deaths of each worker are made good; by default all, while items succeed.
+    `model`: a name of `outpace.models()`, or "auto", which measures the first items and chooses for
+    the rest. `workers`: how many processes, by default as many as there are CPUs. `in_flight`: how many
+    items at once in the whole job. `chunk`: how many travel together, measured by default.
+    `setup`: a factory of a context manager, opened once per lane (thread, process or loop) and passed
+    along: `fn(item, state)`.
+
+    `timeout`: seconds for one attempt of one item, from its own start. A coroutine is cancelled; a
+    stuck worker process is killed and replaced; a thread cannot be killed and is abandoned (for which
+    `serial` runs in one). Only that item is timed out. `retries`: how often an item is tried again
+    that raised, timed out or was lost with its worker; a number, or an `outpace.Retry`.
+
+    `max_items`, `max_memory`: a worker process that has done so many items, or has so many bytes
+    resident (up to 1.0: such a share of what there is), is replaced between two items. `max_crashes`:
+    how many deaths of each are made good; by default any number while items succeed in between.
+
     `on_error`: "raise" raises the first error, in the order of the values, with the item and the
     worker's traceback noted on it; "skip" leaves failed items out; "return" yields the exception.
-    `record`: what `timeline` shows. "default": items and their CPU seconds (and lines that block an
-    event loop are named); "full": also what threads waited for (Linux), and all steps of coroutines.
+    `progress`: True shows how far it is and what each worker is on; a function gets a snapshot of it.
+    `record`: what `timeline` shows. "default": items and their CPU seconds, and lines that block an
+    event loop; "full": also what threads waited for (Linux), and all steps of coroutines.
 
     Raises `UsageError` or `UsageTypeError` at once for arguments that cannot work.
     """
@@ -83,7 +86,7 @@ def map(  # noqa: A001 - the public name; one argument per thing a user can ask 
         on_error=on_error,
     )
     care = make_care(max_items, max_memory, max_crashes)
-    return Run(_flow(job, model, workers, in_flight, care), as_values(on_error))
+    return Run(_flow(job, model, workers, in_flight, care, progress=progress), as_values(on_error))
 
 
 def run(
@@ -102,6 +105,7 @@ def run(
     max_memory: float | None = None,
     max_crashes: int | None = None,
     record: Record = "default",
+    progress: bool | Callable[[Snapshot], object] | None = None,
 ) -> Run[Outcome]:
     """Call `fn(item)` for every item; iterate over `Outcome`s, never raising for an item.
 
@@ -120,7 +124,7 @@ def run(
         on_error="return",
     )
     care = make_care(max_items, max_memory, max_crashes)
-    return Run(_flow(job, model, workers, in_flight, care), as_outcomes)
+    return Run(_flow(job, model, workers, in_flight, care, progress=progress), as_outcomes)
 
 
 def amap(
@@ -140,6 +144,7 @@ def amap(
     max_memory: float | None = None,
     max_crashes: int | None = None,
     record: Record = "default",
+    progress: bool | Callable[[Snapshot], object] | None = None,
 ) -> AsyncRun[Any]:
     """Do what `map` does from inside a running event loop, to be used with `async for`.
 
@@ -161,7 +166,9 @@ def amap(
         allow_async_items=True,
     )
     care = make_care(max_items, max_memory, max_crashes)
-    return AsyncRun(_flow(job, model, workers, in_flight, care), as_values(on_error))
+    return AsyncRun(
+        _flow(job, model, workers, in_flight, care, progress=progress), as_values(on_error)
+    )
 
 
 def arun(
@@ -180,6 +187,7 @@ def arun(
     max_memory: float | None = None,
     max_crashes: int | None = None,
     record: Record = "default",
+    progress: bool | Callable[[Snapshot], object] | None = None,
 ) -> AsyncRun[Outcome]:
     """Do what `run` does from inside a running event loop, to be used with `async for`."""
     from outpace.flow.arun import AsyncRun  # noqa: PLC0415
@@ -197,24 +205,35 @@ def arun(
         allow_async_items=True,
     )
     care = make_care(max_items, max_memory, max_crashes)
-    return AsyncRun(_flow(job, model, workers, in_flight, care), as_outcomes)
+    return AsyncRun(_flow(job, model, workers, in_flight, care, progress=progress), as_outcomes)
 
 
 def _flow(
-    job: Job, model: str, workers: int | None, in_flight: int | None, care: Care = ANY
+    job: Job,
+    model: str,
+    workers: int | None,
+    in_flight: int | None,
+    care: Care,
+    *,
+    progress: Any,
 ) -> Flow:
     """Put a job and a model together."""
+    shown = None
+    if progress is not None and progress is not False:
+        from outpace.report.progress import make_progress  # noqa: PLC0415 - for who wants to see it
+
+        shown = make_progress(progress)
     if model == "auto":
         if not job.call.is_async:
             check_positive("workers", workers)
             check_positive("in_flight", in_flight)
             from outpace.auto import Auto  # noqa: PLC0415 - 5 of the 40 ms of `import outpace`
 
-            return Flow(job, Auto(job.total, workers, in_flight, care), _recorder(job))
+            return Flow(job, Auto(job.total, workers, in_flight, care), _recorder(job), shown)
         chosen = opening("asyncio", workers, in_flight)
         chosen.reasons.append("asyncio: the function is a coroutine function")
-        return Flow(job, chosen, _recorder(job))
-    return Flow(job, opening(model, workers, in_flight, care), _recorder(job))
+        return Flow(job, chosen, _recorder(job), shown)
+    return Flow(job, opening(model, workers, in_flight, care), _recorder(job), shown)
 
 
 def _recorder(job: Job) -> Recorder | None:

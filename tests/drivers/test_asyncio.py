@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import outpace
-from outpace.drivers import asyncio as module
+from outpace.drivers import _tasks as module
 from outpace.drivers.asyncio import driver
 from outpace.errors import SetupError
 from outpace.flow.data import Chunk

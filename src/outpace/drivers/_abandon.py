@@ -21,7 +21,7 @@ from outpace.flow.ending import HURRY
 from outpace.flow.outstanding import Outstanding
 
 if TYPE_CHECKING:
-    from outpace.drivers.asyncio import AsyncioWorkers
+    from outpace.drivers._tasks import AsyncioWorkers
     from outpace.flow.data import Chunk
     from outpace.flow.protocol import Usage
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 # Paths are strings in this file: pathlib would be 10 ms of a worker's start.
 DRIVERS = os.path.dirname(__file__)  # noqa: PTH120
 OURS = os.path.dirname(DRIVERS)  # noqa: PTH120
-LOOP = os.path.join(DRIVERS, "asyncio.py")  # noqa: PTH118 - where our loops run
+LOOP = os.path.join(DRIVERS, "_tasks.py")  # noqa: PTH118 - where our loops run
 LIBRARY = os.path.dirname(linecache.__file__)  # noqa: PTH120 - the standard library's folder
 INSTALLED = ("site-packages", "dist-packages")
 WIDTH = 80  # characters of source text that are shown

@@ -22,10 +22,11 @@ from outpace.fetching.urls import normaliser
 from outpace.fetching.warc import SUFFIXES, Warc
 from outpace.fetching.work import Work
 from outpace.flow.data import Outcome
+from outpace.flow.flow import Flow
 from outpace.flow.job import Job, check_positive
 from outpace.flow.protocol import Call
 from outpace.flow.retry import Retry
-from outpace.flow.run import Flow, Run
+from outpace.flow.run import Run
 from outpace.registry import opening
 
 LOOK_AHEAD = 32_768  # URLs that wait for their host's turn: how long a slow host's stretch may be

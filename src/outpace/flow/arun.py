@@ -23,8 +23,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from outpace.errors import UsageError
 from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import Pull, Settle, Start
+from outpace.flow.flow import Flow
 from outpace.flow.order import Release
-from outpace.flow.run import LEFT, Flow
+from outpace.flow.run import LEFT
 
 T = TypeVar("T")
 

@@ -187,3 +187,28 @@ class Recorder(Protocol):
     def timeline(self, flow: Any) -> Any:
         """Make the timeline of the run, as far as it has come."""
         ...
+
+
+class Watching(Protocol):
+    """Be told how far a run is, and show it to somebody: `report.progress` does.
+
+    `on` is set to what yields, for every item that runs, its worker, its index and since when.
+    """
+
+    on: Callable[[], Any]
+
+    def started(self, total: int | None, now: float | None = None) -> None:
+        """Begin, when the workers are ready."""
+        ...
+
+    def settled(self, counts: Any, in_flight: int, now: float) -> None:
+        """Learn how far it is; cheap, and called for every report."""
+        ...
+
+    def patience(self, now: float) -> float:
+        """Return the seconds until it wants to know again, though nothing may have settled."""
+        ...
+
+    def finished(self, counts: Any, now: float | None = None) -> None:
+        """Show the end."""
+        ...

@@ -27,8 +27,8 @@ from typing import Any
 from outpace.errors import OutpaceError
 from outpace.flow.data import Settled
 from outpace.flow.dispatch import Pull, Settle, Start
+from outpace.flow.flow import Flow
 from outpace.flow.job import Job, is_coroutine_function
-from outpace.flow.run import Flow
 from outpace.futures.calls import Submitted
 from outpace.futures.failing import ExecutorBrokenError, cannot_travel, error_of
 from outpace.futures.one_by_one import IN_HAND, one_at_a_time

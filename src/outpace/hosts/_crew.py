@@ -79,8 +79,6 @@ class Crew:
         self._exit_error: BaseException | None = None
         self._closed = self._hurry = False
 
-    # Opening.
-
     def launch(self, places: list[tuple[int, int]], suspects: deque[Chunk] | None = None) -> None:
         """Start a worker for each (number, lanes), and say hello to it.
 

@@ -25,6 +25,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -145,6 +146,9 @@ def _ending(channel: Channel) -> Iterator[None]:
 
 def _terminate(*_: object) -> None:
     """Unwind from whatever item is running, so that setups are closed."""
+    warnings.simplefilter(
+        "ignore", RuntimeWarning
+    )  # a coroutine that is cut short is never awaited
     raise Terminated
 
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from outpace.flow.flow import Flow
 from outpace.flow.job import Job
-from outpace.flow.run import Flow, releases
+from outpace.flow.run import releases
 from outpace.hosts._usage import peak_bytes
 from outpace.machine import run_delay
 from outpace.record.recorder import Recorder
