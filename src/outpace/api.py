@@ -8,14 +8,13 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from outpace.errors import UsageError
-from outpace.flow.data import Outcome
+from outpace.flow.data import Outcome, Record
 from outpace.flow.flow import Flow
 from outpace.flow.job import Job, check_positive, make_care, make_job
 from outpace.flow.protocol import Care
 from outpace.flow.retry import Retry
 from outpace.flow.run import Run
 from outpace.flow.show import as_outcomes, as_values
-from outpace.flow.trace import Record
 from outpace.registry import opening
 
 if TYPE_CHECKING:  # asyncio and the race are imported when they are used: they cost a plain map

@@ -12,10 +12,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from outpace.flow.trace import Blocked, Trace
+if TYPE_CHECKING:  # columns and boards are made where items run
+    from outpace.flow.trace import Blocked, Trace
 
+
+Record = Literal["off", "default", "full"]  # how much is recorded of what runs when
 Kind = Literal["done", "failed", "timed-out", "lost", "cancelled"]
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from outpace.errors import UsageError, UsageTypeError
+from outpace.flow.data import Record
 from outpace.flow.protocol import Call, Care
 from outpace.flow.retry import Retry
-from outpace.flow.trace import Record
 from outpace.machine import usable_memory
 
 OnError = Literal["raise", "skip", "return"]

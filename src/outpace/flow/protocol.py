@@ -14,11 +14,13 @@ import contextvars
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from outpace.flow.board import Board
 from outpace.flow.data import Chunk, Report, Returned, Settled
-from outpace.flow.trace import Record
+
+if TYPE_CHECKING:  # columns and boards are made where items run
+    from outpace.flow.board import Board
+    from outpace.flow.data import Record
 
 
 @dataclass(slots=True, frozen=True)

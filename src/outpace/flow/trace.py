@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-Record = Literal["off", "default", "full"]
 How = Literal["computing", "waiting"]
 
 LONG = 0.05  # seconds without a break that count as blocking a loop

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from outpace.flow.data import Settled
+from outpace.flow.data import Record, Settled
 from outpace.flow.flow import Flow
 from outpace.flow.protocol import processes_of
-from outpace.flow.trace import Record
 from outpace.machine import usable_cpus
 from outpace.record.fill import Sampled, fill
 from outpace.record.gather import KEPT, Gathering, labelled
