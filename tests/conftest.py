@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[1]
+
+# A shell that runs us in the background has us ignore Ctrl-C, and so would the programs that we start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 PATIENCE = 5.0  # seconds that what is ending has to end; usually it has ended already
 OURS = f"OUTPACE_TESTED_BY={os.getpid()}"  # in the environment of every process that we start
 PROGRAMS = {
