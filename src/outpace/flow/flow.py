@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from outpace.errors import UsageError
 from outpace.flow.data import Report, Summary
@@ -24,13 +24,7 @@ from outpace.flow.protocol import Opening, Recorder, Usage, Watching, Workers
 if TYPE_CHECKING:
     from outpace.flow.trace import Blocked
 
-T = TypeVar("T")
-
 SLOW_SOURCE = 0.01  # seconds for reports between two slow items: half of what AIM gives those
-LEFT = (
-    "this run was closed when the loop over it was left; to take some values now and some later, "
-    "use {next}"
-)
 
 clock = time.perf_counter
 

@@ -28,7 +28,6 @@ from outpace.flow.protocol import Workers
 
 T = TypeVar("T")
 
-SLOW_SOURCE = 0.01  # seconds for reports between two slow items: half of what AIM gives those
 LEFT = (
     "this run was closed when the loop over it was left; to take some values now and some later, "
     "use {next}"
