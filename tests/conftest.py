@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import random
 import shutil
 import signal
 import socket
@@ -19,7 +20,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psutil
 import pytest
@@ -32,7 +33,10 @@ ROOT = Path(__file__).parents[1]
 # A shell that runs us in the background has us ignore Ctrl-C, and so would the programs that we start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-PATIENCE = 5.0  # seconds that what is ending has to end; usually it has ended already
+# Seconds that nothing takes, on whatever machine: what has not come by then never comes. A test waits
+# no longer for anything that hangs, and pytest's own timeout is longer still.
+NEVER = 120.0
+PATIENCE = 30.0  # seconds that what is ending has to end; usually it has ended already
 OURS = f"OUTPACE_TESTED_BY={os.getpid()}"  # in the environment of every process that we start
 PROGRAMS = {
     "needs_nginx": ("nginx",),
@@ -66,7 +70,7 @@ def private_temp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def _nothing_is_left(private_temp: Path) -> Iterator[None]:
     """Fail a test after which a thread, process, descriptor or temporary file is left."""
-    before = Left.now(private_temp, known=frozenset())
+    before = Left(private_temp)
     yield
     left = before.surplus(private_temp)
     until = time.monotonic() + PATIENCE
@@ -81,23 +85,18 @@ def _nothing_is_left(private_temp: Path) -> Iterator[None]:
 class Left:
     """Be all that a test could leave behind, as it is at one moment."""
 
-    def __init__(self, folder: Path, known: frozenset[int]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.threads = set(threading.enumerate())
         self.descriptors = set(descriptors().items())
         self.files = {str(path) for path in folder.iterdir()}
         self.pids = all_pids()
-        self.processes = dict(our_processes(self.pids - known))
-
-    @classmethod
-    def now(cls, folder: Path, known: frozenset[int]) -> Left:
-        return cls(folder, known)
 
     def surplus(self, folder: Path) -> list[str]:
         """Say what there is now that there was not then."""
-        new = Left.now(folder, frozenset(self.pids))
+        new = Left(folder)
         return [
             *(f"thread {thread.name}" for thread in new.threads - self.threads),
-            *(f"process {pid} ({what})" for pid, what in new.processes.items()),
+            *(f"process {pid} ({what})" for pid, what in our_processes(new.pids - self.pids)),
             *(f"descriptor {fd} -> {to}" for fd, to in sorted(new.descriptors - self.descriptors)),
             *(f"file {path}" for path in new.files - self.files),
         ]
@@ -139,6 +138,53 @@ def environment(process: psutil.Process) -> bytes:
         return b""
 
 
+# Chance, and how long something takes.
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, help="throw the dice of random tests as that run did")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.seed is None:  # drawn once: xdist hands the options on to its workers
+        config.option.seed = random.randrange(10**6)
+
+
+@pytest.fixture
+def dice(request: pytest.FixtureRequest) -> random.Random:
+    """Give random numbers; a test that fails says how they are had again."""
+    seed = request.config.option.seed
+    request.node.add_report_section("setup", "dice", f"to throw them alike: pytest --seed {seed}")
+    return random.Random(f"{seed} {request.node.nodeid}")
+
+
+Stopwatch: TypeAlias = "Callable[[], Callable[[], float]]"
+
+
+@pytest.fixture
+def stopwatch() -> Stopwatch:
+    """Give a function that starts a watch, and returns another that reads it, in seconds.
+
+    The watch stands still while somebody has to wait for a core: how long something takes on a busy
+    machine says nothing about us. So an upper bound holds however busy the machine is, and on a quiet
+    one it is as sharp as by any clock.
+    """
+
+    def start() -> Callable[[], float]:
+        began = time.monotonic() - stalled()
+        return lambda: time.monotonic() - stalled() - began
+
+    return start
+
+
+def stalled() -> float:
+    """Return for how many seconds somebody has had to wait for a core, where the kernel counts them."""
+    with contextlib.suppress(OSError, ValueError):
+        some = Path("/proc/pressure/cpu").read_text(encoding="ascii").partition("\n")[0]
+        return int(some.partition("total=")[2]) / 1e6
+    return 0.0
+
+
 # Meeting items that run.
 
 
@@ -147,16 +193,16 @@ class Gate:
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self._listener.settimeout(30)
+        self._listener.settimeout(NEVER)
         self.address = self._listener.getsockname()
         self.here: list[tuple[str, socket.socket]] = []
 
     def plain(self) -> Callable[[Any], Any]:
         """Make a plain function whose items stop here; it returns what it is given."""
-        address = self.address
+        address, never = self.address, NEVER
 
         def stop_at_the_gate(item: Any) -> Any:
-            with socket.create_connection(address, timeout=30) as connection:
+            with socket.create_connection(address, timeout=never) as connection:
                 connection.sendall(str(item).encode() + b"\n")
                 connection.recv(1)
             return item
@@ -206,7 +252,7 @@ class Gate:
 
     def _accept(self) -> str:
         connection, _ = self._listener.accept()
-        connection.settimeout(30)
+        connection.settimeout(NEVER)
         text = b""
         while not text.endswith(b"\n"):
             more = connection.recv(100)
@@ -230,7 +276,7 @@ def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
     """Give a function that runs Python source as a program of its own, to its end."""
 
     def run(
-        source: str, *args: str, stdin: bool = False, timeout: float = 30, **env: str
+        source: str, *args: str, stdin: bool = False, timeout: float = NEVER, **env: str
     ) -> subprocess.CompletedProcess[str]:
         script = tmp_path / "program.py"
         script.write_text(source, encoding="utf-8")

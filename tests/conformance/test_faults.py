@@ -114,7 +114,7 @@ class Program:
     def end(self) -> tuple[int, str]:
         """Wait for its end; return its exit code, and what it has said."""
         try:
-            _, said = self.process.communicate(timeout=30)
+            _, said = self.process.communicate(timeout=120)
         finally:
             self.process.kill()
             self.process.wait()

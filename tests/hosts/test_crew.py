@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import signal
 import sys
 import threading
@@ -21,10 +20,11 @@ import outpace
 from outpace.errors import RemoteError, SetupError, TransferError, WorkerLostError
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from tests.conftest import Gate
+    from tests.conftest import Gate, Stopwatch
 
 HOSTED = ["processes", "processes+threads", "processes+asyncio"]
 every_hosted_model = pytest.mark.parametrize("model", HOSTED)
@@ -52,25 +52,23 @@ def wait_until_dead(pid: int) -> None:
 @posix
 @every_hosted_model
 def test_whichever_worker_is_killed_whenever_every_item_has_one_outcome(
-    model: str, start: str
+    model: str, start: str, dice: random.Random
 ) -> None:
-    seed = random.randrange(10**6)
-    rng = random.Random(seed)
-    deadly = set(rng.sample(range(300), 3))
+    deadly = set(dice.sample(range(300), 3))
 
     def sometimes_deadly(item: int) -> int:
         if item in deadly:
             os.kill(os.getpid(), signal.SIGKILL)
         return item
 
-    ordered = rng.random() < 0.5
+    ordered = dice.random() < 0.5
     settings = {"workers": 2, "in_flight": 4, "ordered": ordered}
     outcomes = list(outpace.run(sometimes_deadly, iter(range(300)), model=model, **settings))
     indexes = [o.index for o in outcomes]
-    assert (indexes if ordered else sorted(indexes)) == list(range(300)), f"seed {seed}"
-    assert all(o.value == o.item for o in outcomes if o.ok), f"seed {seed}"
-    assert deadly <= {o.index for o in outcomes if o.kind == "lost"}, f"seed {seed}"
-    assert {o.kind for o in outcomes} == {"done", "lost"}, f"seed {seed}"
+    assert (indexes if ordered else sorted(indexes)) == list(range(300))
+    assert all(o.value == o.item for o in outcomes if o.ok)
+    assert deadly <= {o.index for o in outcomes if o.kind == "lost"}
+    assert {o.kind for o in outcomes} == {"done", "lost"}
 
 
 @posix
@@ -109,7 +107,7 @@ def test_an_idle_worker_that_is_killed_is_replaced_and_costs_nothing() -> None:
         if second.ok:  # else it was sent to the dead one before its death was heard of
             assert second.value != first.value
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), 120))
 
 
 @posix
@@ -123,7 +121,9 @@ def test_more_deaths_than_a_crew_bears_are_an_error_and_not_a_hang(model: str) -
 
 
 @posix
-def test_a_worker_that_was_stopped_is_killed_when_the_run_is_closed(gate: Gate) -> None:
+def test_a_worker_that_was_stopped_is_killed_when_the_run_is_closed(
+    gate: Gate, stopwatch: Stopwatch
+) -> None:
     stop_at_the_gate = gate.plain()
 
     def say_who(item: int) -> int:
@@ -135,14 +135,16 @@ def test_a_worker_that_was_stopped_is_killed_when_the_run_is_closed(gate: Gate) 
     assert next(run) == 0
     (pid,) = gate.arrivals(1)
     os.kill(int(pid), signal.SIGSTOP)
-    before = time.perf_counter()
+    seconds = stopwatch()
     run.close()
-    assert time.perf_counter() - before < 2
+    assert seconds() < 2
     gate.wait_until_gone()
 
 
 @posix
-def test_a_worker_that_heeds_no_signal_is_killed_when_the_run_is_closed(gate: Gate) -> None:
+def test_a_worker_that_heeds_no_signal_is_killed_when_the_run_is_closed(
+    gate: Gate, stopwatch: Stopwatch
+) -> None:
     stop_at_the_gate = gate.plain()
 
     def heed_nothing(item: int) -> int:
@@ -154,9 +156,9 @@ def test_a_worker_that_heeds_no_signal_is_killed_when_the_run_is_closed(gate: Ga
     run = outpace.map(heed_nothing, range(2), model="processes", workers=1, chunk=1)
     assert next(run) == 0
     gate.arrivals(1)
-    before = time.perf_counter()
+    seconds = stopwatch()
     run.close()
-    assert time.perf_counter() - before < 2
+    assert seconds() < 2
     gate.wait_until_gone()
 
 
@@ -199,7 +201,7 @@ def test_busy_workers_close_their_setups_if_they_do_so_soon(
     reader.start()
     gate.arrivals(1)
     run.close()
-    reader.join(20)
+    reader.join(120)
     gate.wait_until_gone()
     if model != "processes+threads":  # nobody can interrupt a thread in the middle of a call
         assert (tmp_path / "closed").exists()

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.conftest import Gate
+    from tests.conftest import Gate, Stopwatch
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends Unix signals; needs POSIX")
 
@@ -122,7 +121,9 @@ def test_without_workers_there_is_nothing_to_do(world: World) -> None:
 # In a run.
 
 
-def test_a_run_that_is_left_takes_no_longer_than_its_setups_need(tmp_path: Path) -> None:
+def test_a_run_that_is_left_takes_no_longer_than_its_setups_need(
+    tmp_path: Path, stopwatch: Stopwatch
+) -> None:
     @contextlib.contextmanager
     def setup() -> Iterator[None]:
         yield
@@ -130,8 +131,8 @@ def test_a_run_that_is_left_takes_no_longer_than_its_setups_need(tmp_path: Path)
 
     with outpace.map(lambda n, _: n, range(100), model="processes", workers=2, setup=setup) as run:
         next(run)
-        before = time.perf_counter()
-    assert time.perf_counter() - before < EXIT_PATIENCE / 2
+        seconds = stopwatch()
+    assert seconds() < EXIT_PATIENCE / 2
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -146,15 +147,17 @@ def deaf_at_the_gate(stop_at_the_gate: Callable[[Any], Any]) -> Callable[[int], 
     return deaf
 
 
-def test_busy_workers_that_ignore_everything_are_gone_within_a_second(gate: Gate) -> None:
+def test_busy_workers_that_ignore_everything_are_gone_within_a_second(
+    gate: Gate, stopwatch: Stopwatch
+) -> None:
     run = outpace.map(
         deaf_at_the_gate(gate.plain()), range(4), model="processes", workers=2, chunk=1
     )
     reader = threading.Thread(target=lambda: list(run))
     reader.start()
     gate.arrivals(2)
-    before = time.perf_counter()
+    seconds = stopwatch()
     run.close()
-    reader.join(20)
-    assert time.perf_counter() - before < 1.0 + 4.0  # a busy machine
+    reader.join(120)
+    assert seconds() < 1.0
     gate.wait_until_gone()

@@ -344,9 +344,8 @@ def test_idle_workers_close_their_setups(start, tmp_path) -> None:
 
 
 @posix
-def test_busy_workers_are_gone_soon_after_the_run_is_closed(start, gate) -> None:
+def test_busy_workers_are_gone_soon_after_the_run_is_closed(start, gate, stopwatch) -> None:
     import threading
-    import time
 
     run = outpace.map(gate.plain(), range(4), model="processes", workers=2, chunk=1)
 
@@ -360,10 +359,10 @@ def test_busy_workers_are_gone_soon_after_the_run_is_closed(start, gate) -> None
     assert next(run) == 0
     assert next(run) == 1
     thread.join()
-    before = time.perf_counter()
+    seconds = stopwatch()
     run.close()
 
-    assert time.perf_counter() - before < 1.0
+    assert seconds() < 1.0
     gate.wait_until_gone()
 
 
@@ -391,7 +390,7 @@ def test_workers_do_not_outlive_a_parent_that_is_killed(model, tmp_path) -> None
             children = [psutil.Process(int(parent.stdout.readline())) for _ in range(2)]
         finally:
             parent.kill()
-    gone, alive = psutil.wait_procs(children, timeout=5)
+    gone, alive = psutil.wait_procs(children, timeout=60)
 
     assert not alive
     assert len(gone) == 2
