@@ -2,7 +2,8 @@
 
     python3 dev.py race                 race the two experiments, pages and sums, on this machine
     python3 dev.py race ARGS            the same as `outpace race ARGS`
-    python3 dev.py test [PYTEST ARGS]   the tests, in 2 processes
+    python3 dev.py test [PYTEST ARGS]   the tests, in 2 processes: 3 to 5 minutes on two quiet cores
+    python3 dev.py test --fast          those that take a minute in all
     python3 dev.py test --every-python  the tests on every CPython >= 3.11 that is found here
     python3 dev.py test --others        the tests on every one but this
     python3 dev.py check                lint, format, types, import contracts
@@ -43,6 +44,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent
 WINDOWS = os.name == "nt"
 TEST_WORKERS = 2  # finds tests that disturb each other, and does not drown a small machine
+SLOW = "worker processes, signals, whole races, the docs' examples, and the suites of CPython and joblib"
 PROGRAMS = {  # the marker of the tests that need a program: the names that it goes by
     "needs_nginx": ("nginx",),
     "needs_chromium": ("chromedriver",),  # it comes with Chromium (Debian: chromium-driver)
@@ -230,10 +232,13 @@ def test(args: list[str]) -> int:
     args = [arg for arg in args if arg not in wide]
     # A debugger needs the terminal, which workers do not have.
     if not any(re.match(r"-n|(-p)?no:xdist|--(numprocesses|pdb|trace)\b", arg) for arg in args):
-        args = ["-n", str(TEST_WORKERS), *args]
+        args = ["-n", str(TEST_WORKERS), "--dist", "worksteal", *args]
+    # Thousands of interpreters start here: outpace is to be compiled once, and not by each.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    fast, args = "--fast" in args, [arg for arg in args if arg != "--fast"]
     absent = [marker for marker, names in PROGRAMS.items() if not any(map(shutil.which, names))]
-    if absent:
-        narrowed = " and ".join(f"not {marker}" for marker in absent)
+    if absent or fast:
+        narrowed = " and ".join(f"not {marker}" for marker in [*absent, *["slow"] * fast])
         if "-m" in args[:-1]:  # pytest heeds only the last -m: narrow the user's own
             at = args.index("-m") + 1
             narrowed = f"({args[at]}) and {narrowed}"
@@ -248,6 +253,8 @@ def test(args: list[str]) -> int:
     left_out = [f"{one} ({PROGRAMS[one][0]})" for one in absent if f"mark.{one}" in tests]
     if left_out:
         print(f"left out, the program is not on this machine: tests marked {', '.join(left_out)}")
+    if fast:
+        print(f"left out by --fast: tests marked slow, which are most of those of {SLOW}")
     return code
 
 

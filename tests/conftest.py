@@ -44,13 +44,40 @@ PROGRAMS = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses by the markers that we add
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for marker, names in PROGRAMS.items():
-        if not any(map(shutil.which, names)):
-            skip = pytest.mark.skip(reason=f"{names[0]} is not on this machine")
-            for item in items:
-                if item.get_closest_marker(marker):
-                    item.add_marker(skip)
+    skip = {
+        marker: pytest.mark.skip(reason=f"{names[0]} is not on this machine")
+        for marker, names in PROGRAMS.items()
+        if not any(map(shutil.which, names))
+    }
+    if any(item.get_closest_marker("needs_fonts") for item in items) and not fonts():
+        skip["needs_fonts"] = pytest.mark.skip(reason="there are no fonts on this machine")
+    for item in items:
+        for marker in skip.keys() & {mark.name for mark in item.iter_markers()}:
+            item.add_marker(skip[marker])
+        # Of the models with worker processes one stands for all in the fast part.
+        if "processes+" in item.name:
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=begins)
+
+
+def begins(item: pytest.Item) -> float:
+    """Return when a test's turn is: those that may take minutes say so, and begin first.
+
+    At the end one process would be left with them, and the others with nothing to do.
+    """
+    own = item.get_closest_marker("timeout")
+    return -own.args[0] if own else 0
+
+
+def fonts() -> bool:
+    """Say whether a .png has words in it here."""
+    with contextlib.suppress(ImportError):
+        from outpace.report.png import writes_letters
+
+        return writes_letters()
+    return False
 
 
 # That nothing is left behind.

@@ -29,11 +29,12 @@ joblib.parallel.BACKENDS.update(loky=LokyBackend, threading=ThreadingBackend)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is not for ours: the patterns come from `test_joblib.py`."""
+    """Leave out what is not for ours, and for another part: `test_joblib.py` says what."""
+    part, parts = map(int, os.environ["PART"].split("/"))
     patterns = json.loads(os.environ["LEFT_OUT"])
     kept, left = [], []
     for item in items:
         out = any(fnmatch.fnmatchcase(item.name, pattern) for pattern in patterns)
         (left if out else kept).append(item)
     config.hook.pytest_deselected(items=left)
-    items[:] = kept
+    items[:] = kept[part::parts]

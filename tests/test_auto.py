@@ -46,6 +46,7 @@ def test_the_work_decides_and_the_reason_is_given(fn, count, model, why, monkeyp
     assert reason in str(run.summary)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fn", [nap, compute])
 def test_no_item_runs_twice_and_none_is_left_out(fn, tmp_path) -> None:
     def counted(n: int) -> int:
@@ -55,6 +56,7 @@ def test_no_item_runs_twice_and_none_is_left_out(fn, tmp_path) -> None:
     assert list(outpace.map(counted, iter(range(120)))) == list(range(120))
 
 
+@pytest.mark.slow
 def test_without_a_length_processes_start_once_enough_has_been_spent(monkeypatch) -> None:
     monkeypatch.setattr(auto, "usable_cpus", lambda: 2)
     monkeypatch.setattr(auto, "STARTING", 0.1)
@@ -94,6 +96,7 @@ def test_the_verdict_follows_from_the_figures(figures, model, monkeypatch) -> No
     assert bool(why) is (model is not None)
 
 
+@pytest.mark.slow
 def test_a_function_that_cannot_travel_stays_where_it_is(monkeypatch) -> None:
     import threading
 

@@ -94,6 +94,7 @@ def folder(tmp_path: Path) -> Path:
 # The code.
 
 
+@pytest.mark.slow
 @of_pages_with("python")
 def test_the_python_of_a_page_runs_and_prints_what_it_says(page, folder):
     given = [
@@ -107,7 +108,7 @@ def test_the_python_of_a_page_runs_and_prints_what_it_says(page, folder):
         input=json.dumps(given),
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=240,
         check=False,
     )
 
@@ -138,6 +139,7 @@ def test_the_commands_of_a_page_are_commands_that_there_are(page):
                 assert name in development.COMMANDS
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the pages speak to a POSIX shell")
 @of_pages_with("console run")
 def test_the_cheap_commands_of_a_page_succeed(page, folder):
@@ -152,7 +154,7 @@ def test_the_cheap_commands_of_a_page_succeed(page, folder):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=240,
             check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stderr}"
@@ -201,6 +203,7 @@ def test_every_model_stands_in_the_docs():
         assert f"\n### {model.name}\n" in text
 
 
+@pytest.mark.slow
 def test_every_field_of_a_races_json_is_described_and_no_other():
     page = (ROOT / "docs" / "race-json.md").read_text(encoding="utf-8")
     described = set(re.findall(r"(?m)^\| `([^`]+)` \|", page))
@@ -274,7 +277,7 @@ def test_what_a_block_says_it_prints_is_compared_with_what_it_prints():
         input=json.dumps(wrong),
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=240,
         check=False,
     )
 

@@ -84,7 +84,7 @@ def run(module: str, class_name: str, left_out: list[str]) -> dict[str, list[str
         input=json.dumps(left_out),
         capture_output=True,
         text=True,
-        timeout=190,
+        timeout=580,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -93,7 +93,7 @@ def run(module: str, class_name: str, left_out: list[str]) -> dict[str, list[str
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("model", "module", "class_name"), CLASSES)
 def test_cpythons_own_tests_pass(model, module, class_name) -> None:
     name = installed(module)

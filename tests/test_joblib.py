@@ -15,6 +15,9 @@ import pytest
 
 import outpace
 
+pytestmark = pytest.mark.slow
+PARTS = 4  # of joblib's own tests, to be run at the same time
+
 # joblib's own tests: what is not run, as patterns of names, and why.
 OTHERS = "another backend of joblib's, in which nothing of ours takes part"
 CLASSES = "it asks for joblib's own class, and ours stands in its place"
@@ -130,9 +133,9 @@ def test_a_wrong_option_is_one_clear_line(options, says) -> None:
         pass
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_joblibs_own_tests_pass(tmp_path) -> None:
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_joblibs_own_tests_pass(tmp_path, part) -> None:
     tests = Path(__file__).parent
     done = subprocess.run(
         [
@@ -142,16 +145,18 @@ def test_joblibs_own_tests_pass(tmp_path) -> None:
                 "--basetemp",
                 tmp_path / "theirs",
                 "--tb=short",
-                "--timeout=60",
+                "--timeout=300",
                 "-rf",
                 "--disable-warnings",
             ),
         ],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tests), "LEFT_OUT": json.dumps(list(LEFT_OUT))},
+        env=os.environ
+        | {"PYTHONPATH": str(tests), "LEFT_OUT": json.dumps(list(LEFT_OUT))}
+        | {"PART": f"{part}/{PARTS}"},
         capture_output=True,
         text=True,
-        timeout=580,
+        timeout=880,
         check=False,
     )
 
@@ -160,6 +165,5 @@ def test_joblibs_own_tests_pass(tmp_path) -> None:
     print(last)  # noqa: T201 - for `-rP`
     passed = re.search(r"(\d+) passed", last)
     assert passed
-    assert (
-        int(passed[1]) > 200
-    )  # else the names of the tests have changed, and hardly any was chosen
+    # Else the names of the tests have changed, and hardly any was chosen.
+    assert int(passed[1]) > 200 / PARTS

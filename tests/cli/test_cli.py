@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,7 @@ def test_bad_usage_is_one_clear_line_and_exit_code_2(folder, capsys, arguments, 
     assert err.startswith("outpace")
 
 
+@pytest.mark.slow
 def test_a_race_of_ones_own_functions_on_a_file(folder, capsys) -> None:
     arguments = "race naps:nap naps.py:anap --items items.txt --json race.json --repeat 1"
     assert main(arguments.split()) == 0
@@ -123,6 +125,7 @@ def test_a_race_of_ones_own_functions_on_a_file(folder, capsys) -> None:
     assert "Use " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_items_that_fail_make_exit_code_1_and_lose_nobody_elses_results(folder, capsys) -> None:
     code = main(
         [
@@ -180,6 +183,7 @@ def test_help_is_shown_without_importing_the_engine_room() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends a Unix signal; needs POSIX")
 @pytest.mark.parametrize(
     "model", ["serial", "threads", "asyncio", "processes", "processes+asyncio"]
@@ -206,8 +210,9 @@ def test_ctrl_c_ends_a_race_with_one_line_and_130(folder, model) -> None:
     ) as process:
         while not (folder / "begun").exists():
             assert process.poll() is None
+            time.sleep(0.005)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=120)
 
     assert process.returncode == 130
     assert out == ""

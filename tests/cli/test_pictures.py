@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -26,6 +27,7 @@ def folder(tmp_path, monkeypatch):
 RACE = ["race", "work.py:double", "--items", "items.txt", "--models", "threads", "--repeat", "1"]
 
 
+@pytest.mark.needs_fonts
 def test_a_race_is_written_in_every_form_that_was_asked_for(folder, capsys):
     files = {
         "--json": "r.json",
@@ -48,6 +50,7 @@ def test_a_race_is_written_in_every_form_that_was_asked_for(folder, capsys):
         assert (folder / name).stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_saved_race_is_shown_again_with_its_timelines(folder, capsys):
     main([*RACE, "--json", "r.json"])
     table = capsys.readouterr().out
@@ -64,6 +67,7 @@ def test_a_saved_race_is_shown_again_with_its_timelines(folder, capsys):
     assert "main thread" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_saved_timeline_is_shown_again_too(folder, capsys):
     outpace.race(abs, [3, 1, 2], models=["threads"], repeat=1).timeline("threads").save("t.json")
 
@@ -101,6 +105,7 @@ def test_a_png_without_its_extra_says_what_to_install(folder, capsys, monkeypatc
     assert "pip install 'outpace[png]'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_a_race_that_is_interrupted_half_way_saves_what_it_has(folder):
     (folder / "slow.py").write_text(
@@ -119,8 +124,9 @@ def test_a_race_that_is_interrupted_half_way_saves_what_it_has(folder):
     ) as process:
         while not (folder / "begun").exists():
             assert process.poll() is None
+            time.sleep(0.005)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
 
     assert (process.returncode, err) == (130, "outpace: interrupted\n")
     assert "asyncio: the race was interrupted before it had run" in out

@@ -27,13 +27,21 @@ if TYPE_CHECKING:
 
 posix = pytest.mark.skipif(os.name != "posix", reason="most of these faults are POSIX's")
 MODELS = [model for model in all_models() if model.unavailable() is None]
+
+
+def needs_process(fault: Fault, kind: str, model: Model) -> bool:
+    """Say whether a cell starts processes, or something else that takes long."""
+    ends = fault.end(model, kind).kind in ("ends", "hangs")
+    return bool(fault.slow or fault.apart or ends or model.host)
+
+
 CELLS = [
     pytest.param(
         fault,
         kind,
         model,
         id=f"{fault.name}-{kind}-{model.name}",
-        marks=pytest.mark.slow if fault.slow else (),
+        marks=pytest.mark.slow if needs_process(fault, kind, model) else (),
     )
     for fault in faults.FAULTS
     for kind in fault.kinds

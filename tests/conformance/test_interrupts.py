@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
     from tests.conftest import Stopwatch
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends Unix signals; needs POSIX")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="sends Unix signals; needs POSIX"),
+]
 
 SOON = 1.0 + 1.0  # seconds
 NEVER = 120.0  # seconds; what has not come by then never comes

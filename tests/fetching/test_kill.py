@@ -42,12 +42,13 @@ def kill_after(seconds: float, *args: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pages", "pages.warc", "pages.warc.gz"])
 @pytest.mark.parametrize(
     ("count", "kills", "at_once"),
     [
         (1500, 4, 16),
-        pytest.param(20_000, 30, 128, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
+        pytest.param(20_000, 30, 128, marks=pytest.mark.timeout(1200)),
     ],
 )
 def test_a_run_killed_again_and_again_is_as_if_it_never_was(tmp_path, name, count, kills, at_once):
@@ -65,7 +66,7 @@ def test_a_run_killed_again_and_again_is_as_if_it_never_was(tmp_path, name, coun
                 break
             killed += 1
         done = start(*args)
-        output, _ = done.communicate(timeout=300)
+        output, _ = done.communicate(timeout=600)
         assert done.returncode == 0, output
 
     found = [json.loads(line) for line in _manifest(into).read_text().splitlines()]

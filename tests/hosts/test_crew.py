@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 HOSTED = ["processes", "processes+threads", "processes+asyncio"]
 every_hosted_model = pytest.mark.parametrize("model", HOSTED)
+pytestmark = pytest.mark.slow
 posix = pytest.mark.skipif(os.name != "posix", reason="sends Unix signals; needs POSIX")
 
 

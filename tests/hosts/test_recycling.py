@@ -18,6 +18,7 @@ from outpace.machine import usable_memory
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
 posix = pytest.mark.skipif(os.name != "posix", reason="forks; needs POSIX")
 HOSTED = ["processes", "processes+threads", "processes+asyncio"]
 every_hosted_model = pytest.mark.parametrize("model", HOSTED)

@@ -35,6 +35,7 @@ def fail_on_three(n: int) -> int:
     return n
 
 
+@pytest.mark.slow
 def test_every_model_of_the_registry_is_a_row_with_the_same_results() -> None:
     race = outpace.race([pause, apause], [0.01] * 12)
 
@@ -88,6 +89,7 @@ def test_results_that_differ_under_one_model_are_found() -> None:
     assert race.entrant("threads").results == "same"
 
 
+@pytest.mark.slow
 def test_a_hopeless_entrant_is_stopped_and_extrapolated(monkeypatch) -> None:
     monkeypatch.setattr(course.plan, "HOPELESS_S", 1.0)
 
@@ -106,6 +108,7 @@ def test_a_hopeless_entrant_is_stopped_and_extrapolated(monkeypatch) -> None:
     assert "all would have taken about" in stopped.reason
 
 
+@pytest.mark.slow
 def test_serial_itself_is_stopped_by_the_budget() -> None:
     race = outpace.race([pause, apause], [0.05] * 80, models=["asyncio"], budget=3.0)
 
@@ -131,6 +134,7 @@ def test_a_function_that_cannot_travel_is_a_row_that_says_why() -> None:
     assert "lock" in race.entrant("processes").reason
 
 
+@pytest.mark.slow
 def test_the_setting_can_be_given_for_each_model() -> None:
     race = outpace.race(
         pause,
@@ -143,6 +147,7 @@ def test_the_setting_can_be_given_for_each_model() -> None:
     assert race.entrant("processes").workers == 3
 
 
+@pytest.mark.slow
 def test_functions_can_have_setups_of_their_own() -> None:
     from contextlib import asynccontextmanager, contextmanager
 
@@ -231,6 +236,7 @@ def test_where_every_item_fails_nothing_is_recommended() -> None:
     assert "every item failed" in str(race.recommendation)
 
 
+@pytest.mark.slow
 def test_items_that_fail_under_one_model_only_are_different_and_say_why() -> None:
     def generator(n: int):
         yield n

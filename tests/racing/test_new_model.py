@@ -45,6 +45,7 @@ def _two_new_drivers(tmp_path, monkeypatch) -> None:
             delattr(outpace.drivers, name)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_two_new_drivers")
 def test_a_new_driver_is_a_row_and_one_that_cannot_run_says_why() -> None:
     race = outpace.race(abs, range(-9, 9), repeat=1)

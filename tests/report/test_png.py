@@ -10,6 +10,7 @@ from outpace.report.png import SHARP, png, writes_letters
 from outpace.report.svg import WIDTH
 
 
+@pytest.mark.needs_fonts
 def test_it_is_as_large_as_the_svg_and_sharp(threads):
     data = png([threads])
 
@@ -17,6 +18,7 @@ def test_it_is_as_large_as_the_svg_and_sharp(threads):
     assert width == SHARP * WIDTH
 
 
+@pytest.mark.needs_fonts
 def test_a_theme_changes_it_and_auto_is_light(threads):
     light, dark, auto = (png([threads], theme=theme) for theme in ("light", "dark", "auto"))
 
@@ -24,6 +26,7 @@ def test_a_theme_changes_it_and_auto_is_light(threads):
     assert auto == light
 
 
+@pytest.mark.needs_fonts
 def test_a_machine_without_fonts_is_noticed():
     assert writes_letters()
     assert not writes_letters(skip_system_fonts=True)
@@ -36,5 +39,6 @@ def test_without_fonts_it_says_what_to_install(threads, monkeypatch):
         png([threads])
 
 
+@pytest.mark.needs_fonts
 def test_words_reach_the_picture(threads):
     assert png([threads], title="one") != png([threads], title="two")

@@ -11,8 +11,10 @@ from outpace.errors import UsageError
 from outpace.racing.read import read
 from outpace.report.save import SUFFIXES
 
+PNG = pytest.param(".png", marks=pytest.mark.needs_fonts)
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+
+@pytest.mark.parametrize("suffix", [PNG if suffix == ".png" else suffix for suffix in SUFFIXES])
 @pytest.mark.parametrize("what", ["race", "threads"])
 def test_every_suffix_writes_what_it_says(what, suffix, tmp_path, request):
     path = tmp_path / f"saved{suffix}"
@@ -98,6 +100,7 @@ def test_a_notebook_shows_the_table_and_the_picture_and_runs_no_script(race, thr
     assert "<table>" in race._repr_html_()
 
 
+@pytest.mark.slow
 def test_a_real_race_has_a_timeline_of_everyone_who_ran(tmp_path):
     race = outpace.race(abs, range(50), models=["threads", "processes"], repeat=1)
 
