@@ -27,7 +27,7 @@ async def later(n: int) -> int:
     ("fn", "count", "model", "why"),
     [
         (nap, 60, "threads", "waiting"),
-        (compute, 300, "processes", "computing"),
+        pytest.param(compute, 300, "processes", "computing", marks=pytest.mark.slow),
         (abs, 50, "serial", "serial"),
         (nap, 3, "serial", "serial"),  # over before anything could have started
         (later, 10, "asyncio", "coroutine function"),

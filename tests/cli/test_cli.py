@@ -158,6 +158,7 @@ def test_items_are_read_by_the_suffix(folder, arguments, count) -> None:
         assert found == ["x", "y"]
 
 
+@pytest.mark.slow
 def test_items_come_from_standard_input(folder) -> None:
     done = outpace("race", "naps:nap", "--items", "-", "--models", "threads", input="a\nb\n")
     assert done.returncode == 0

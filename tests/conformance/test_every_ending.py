@@ -172,6 +172,7 @@ def test_a_run_is_read_to_its_end_by_another_thread_than_began_it(model: str) ->
     assert all_of(run)() == list(range(1, 300))
 
 
+@pytest.mark.slow
 @every
 @both
 def test_twenty_random_endings_are_all_clean(
@@ -208,6 +209,7 @@ def test_twenty_random_endings_are_all_clean(
         del run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 @both
 def test_ten_random_endings_of_an_awaited_run_are_all_clean(

@@ -499,6 +499,7 @@ print(next(kept))
 """
 
 
+@pytest.mark.slow
 @every
 def test_python_in_development_mode_has_nothing_to_complain_of(model, run_python) -> None:
     done = run_python(DEVELOPMENT, model, PYTHONDEVMODE="1")

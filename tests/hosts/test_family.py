@@ -79,6 +79,7 @@ def test_what_an_item_has_left_lives_as_long_as_its_worker() -> None:
         assert is_there(first)
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize("how", ["exit", "hang"])
 def test_what_a_dead_worker_has_left_is_gone_at_once(how: str, tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ print("well")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stdin", [False, True])
 def test_a_script_without_a_guard_works_and_is_run_once(run_python, tmp_path, start, stdin) -> None:
     done = run_python(SCRIPT, stdin=stdin)

@@ -48,6 +48,7 @@ def test_every_model_of_the_registry_is_a_row_with_the_same_results() -> None:
     assert race.entrant("threads").speedup > 3
 
 
+@pytest.mark.slow
 def test_entrants_take_turns_over_the_rounds(monkeypatch) -> None:
     order = []
     real = course.run_trial
@@ -64,6 +65,7 @@ def test_entrants_take_turns_over_the_rounds(monkeypatch) -> None:
     assert len(order) == 9
 
 
+@pytest.mark.slow
 def test_items_that_fail_fail_alike_and_are_told() -> None:
     race = outpace.race(fail_on_three, range(6), models=["threads", "processes"])
 
@@ -72,6 +74,7 @@ def test_items_that_fail_fail_alike_and_are_told() -> None:
     assert any("item 3 (3): ValueError: three" in note for note in race.notes)
 
 
+@pytest.mark.slow
 def test_work_that_is_not_repeatable_is_called_that_and_not_wrong() -> None:
     race = outpace.race(lambda _: time.perf_counter_ns(), range(4), models=["threads"])
 
@@ -250,6 +253,7 @@ def test_items_that_fail_under_one_model_only_are_different_and_say_why() -> Non
     assert "generator" in race.entrant("processes").reason
 
 
+@pytest.mark.slow
 def test_a_plain_function_on_a_loop_is_told_to_block_it() -> None:
     race = outpace.race(pause, [0.01] * 6, models=["threads", "asyncio"])
 
