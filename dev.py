@@ -6,11 +6,14 @@
     python3 dev.py test --fast          those that take a minute in all
     python3 dev.py test --every-python  the tests on every CPython >= 3.11 that is found here
     python3 dev.py test --others        the tests on every one but this
+    python3 dev.py test --lowest        the tests with the lowest versions that pyproject.toml allows
+    python3 dev.py test --newest        the tests with the newest that there are today
     python3 dev.py check                lint, format, types, import contracts
     python3 dev.py bench NAME [ARGS]    the measurement bench/NAME.py
 
-What is needed goes into .venv here (.venv-3.12, ... for the other Pythons), once: a stamp in each
-says what it was made from, and only a change of that installs again.
+What is needed goes into .venv here (.venv-3.12, ... for the other Pythons, .venv-lowest and
+.venv-newest), once: a stamp in each says what it was made from, and only a change of that installs
+again. What is newest is asked for every time.
 """
 
 import sys
@@ -163,13 +166,15 @@ def found_pythons() -> list[Python]:
     return sorted(best.values(), key=lambda one: (one.order[:2], one.name))
 
 
-def set_up(python: Python, extra: str) -> Path:
+def set_up(python: Python, extra: str, versions: str = "") -> Path:
     """Make the venv of `python` hold outpace with `extra`; return the folder of its programs.
 
     Extras add up: what an earlier command has installed stays, and is not installed again. A venv
-    of another Python, one that was moved, and one that was never finished are made anew.
+    of another Python, one that was moved, and one that was never finished are made anew. `versions`
+    are of the dependencies: "lowest", "newest", or whichever were the newest at the first time.
     """
-    venv = ROOT / (".venv" if python == this_python() else f".venv-{python.name}")
+    own = versions or ("" if python == this_python() else python.name)
+    venv = ROOT / (f".venv-{own}" if own else ".venv")
     programs = venv / ("Scripts" if WINDOWS else "bin")
     inside = programs / ("python.exe" if WINDOWS else "python")
     stamp = venv / "outpace-dev.json"
@@ -189,19 +194,41 @@ def set_up(python: Python, extra: str) -> Path:
         "project": hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
         "extras": sorted(extras),
     }
-    if usable and had == wanted:
+    if usable and had == wanted and versions != "newest":  # a newer one may be out by now
         return programs
     if python.lacks:
         raise Problem(python.lacks)
-    say(f"{'updating' if usable else 'setting up'} {venv.name} (once) …")
+    once = "" if versions == "newest" else " (once)"
+    say(f"{'updating' if usable else 'setting up'} {venv.name}{once} …")
     if not usable:
         install_step(venv, python.executable, "-m", "venv", "--clear", venv)
     # Should pip not get to its end, the next run goes on from here, with the same extras.
     stamp.write_text(json.dumps({**wanted, "project": None}), encoding="utf-8")
     pip = (inside, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check")
+    if versions == "newest":
+        pip += ("--upgrade", "--upgrade-strategy", "eager")
+    if versions == "lowest":
+        bounds = venv / "lowest.txt"
+        bounds.write_text("\n".join(lowest(project["project"])), encoding="utf-8")
+        pip += ("--constraint", bounds)
     install_step(venv, *pip, "--editable", f".[{','.join(sorted(extras))}]")
     stamp.write_text(json.dumps(wanted), encoding="utf-8")
     return programs
+
+
+def lowest(project: dict[str, Any]) -> list[str]:
+    """Return the lower bound of each dependency as the version to install, in pip's words."""
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    others = {one for group in groups for one in group if not one.startswith(f"{project['name']}[")}
+    return sorted(re.sub(r"^([\w.-]+)(\[.*?\])?(>=|~=)", r"\1==", one) for one in others)
+
+
+def python_of_the_lowest() -> Python:
+    """Return the oldest Python that we allow: what is as old has no wheels for newer ones."""
+    oldest = found_pythons()[0]
+    if oldest.name != "3.11":
+        raise Problem("--lowest needs Python 3.11, and there is none here: install it, too")
+    return oldest
 
 
 def install_step(venv: Path, *command: str | Path) -> None:
@@ -229,7 +256,10 @@ def race(args: list[str]) -> int:
 def test(args: list[str]) -> int:
     """Run the tests on this Python or others, without those whose program is not installed."""
     wide = {"--every-python", "--others"}.intersection(args)
-    args = [arg for arg in args if arg not in wide]
+    bound = {"--lowest", "--newest"}.intersection(args)
+    if len(wide | bound) > 1:
+        raise Problem(f"{' and '.join(sorted(wide | bound))} do not go together: use one of them")
+    args = [arg for arg in args if arg not in wide | bound]
     # A debugger needs the terminal, which workers do not have.
     if not any(re.match(r"-n|(-p)?no:xdist|--(numprocesses|pdb|trace)\b", arg) for arg in args):
         args = ["-n", str(TEST_WORKERS), "--dist", "worksteal", *args]
@@ -248,7 +278,9 @@ def test(args: list[str]) -> int:
         others = [one for one in found_pythons() if one.name != this.name]
         code = test_each(found_pythons() if "--every-python" in wide else others, args)
     else:
-        code = run(set_up(this, "dev") / "pytest", *args, cwd=ROOT)
+        versions = "".join(bound).strip("-")
+        python = python_of_the_lowest() if versions == "lowest" else this
+        code = run(set_up(python, "dev", versions) / "pytest", *args, cwd=ROOT)
     tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
     left_out = [f"{one} ({PROGRAMS[one][0]})" for one in absent if f"mark.{one}" in tests]
     if left_out:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import itertools
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -380,6 +381,9 @@ def test_a_setup_may_keep_a_task_running_between_items_that_never_wait(
     assert len(set(seen)) >= 19, "between any two items the loop breathed"
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 16), reason="Python has no loop policies from 3.16 on")
+@pytest.mark.filterwarnings("ignore:.*EventLoopPolicy:DeprecationWarning")  # from 3.14 on
+@pytest.mark.filterwarnings("ignore:.*event_loop_policy:DeprecationWarning")
 def test_items_run_on_a_loop_of_the_callers_policy() -> None:
     class Loop(asyncio.SelectorEventLoop):
         pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -388,6 +389,9 @@ def test_a_setup_whose_exit_fails_says_so_after_the_items(fn: Any) -> None:
 # The loop of a lane.
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 16), reason="Python has no loop policies from 3.16 on")
+@pytest.mark.filterwarnings("ignore:.*EventLoopPolicy:DeprecationWarning")  # from 3.14 on
+@pytest.mark.filterwarnings("ignore:.*event_loop_policy:DeprecationWarning")
 def test_items_see_the_loop_of_the_callers_policy() -> None:
     class Loop(asyncio.SelectorEventLoop):
         pass

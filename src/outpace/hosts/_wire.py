@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
+from outpace.hosts._source import SourcePickler
 
 if TYPE_CHECKING:
     import socket
@@ -81,7 +81,7 @@ def pack(value: object, *, by_value: bool = False, whole: bool = False) -> Packe
                 return Packed(plain, buffers, pickler.plain)
         buffers.clear()
         file = io.BytesIO()
-    cloudpickle.Pickler(file, 5, buffer_callback=aside).dump(value)
+    SourcePickler(file, 5, buffer_callback=aside).dump(value)
     return Packed(file.getvalue(), buffers)
 
 
