@@ -1,7 +1,7 @@
 """A timeline from the columns of reports: what every run knows, with nothing recorded beside.
 
 A `Gathering` keeps the columns of what settles as they came, which costs an item nothing to speak of,
-and stays small: of more than `KEPT` items, the oldest are given their lanes, and then those that followed
+and stays small: of more than `KEPT` items, the oldest are given their lanes; then those that followed
 one another in a lane share rows, and what they did is added up (`thin`). Ten million items take little
 more memory than a hundred thousand. Tested by `tests/record/test_gather.py` and `test_many.py`.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import inf
-from operator import itemgetter, le
+from operator import itemgetter, le, sub
 from typing import Any, NamedTuple
 
 from outpace.flow.data import Kind, Settled
@@ -22,14 +22,16 @@ from outpace.flow.show import seconds, shown
 from outpace.flow.trace import Trace
 from outpace.record.filling import Filling, steps_of
 from outpace.record.fold import Slots
-from outpace.record.thin import MOST, FewIntervals, FewItems, about_intervals, columns, from_to
+from outpace.record.thin import MOST, FewIntervals, FewItems, columns, from_to
 from outpace.record.timeline import KINDS, Intervals, Items, Lane, LaneKind
 
 KEPT = 100_000  # items that are kept as they came, and are in a timeline one by one
 STEPS = 1_000_000  # steps on loops that are kept as they came: 32 MB
 AT_ONCE = 2_000  # items that are let go of at once: a loop that runs in this thread waits for 10 ms
 ROWS = 30_000  # of items that have been let go of
-TOGETHER = 64  # items of the usual length that share a row: less would cost more than 0.1 us an item
+TOGETHER = (
+    64  # items of the usual length that share a row: less would cost more than 0.1 us an item
+)
 LABEL = 60  # characters of an item's name
 PLAIN = (str, int, float)  # items that may be kept for their names: small, and nobody's memory
 KIND_OF_DRIVER: dict[str, LaneKind] = {
@@ -227,13 +229,29 @@ class Gathering:
             ]
         self._add_past(found, numbers)
         for kept in sorted(rest, key=lambda kept: (kept.worker, kept.lane)):
-            lane = numbers[kept.worker, kept.lane]
-            assert kept.slots is not None
-            for n, slot in enumerate(kept.slots):
-                row = self._row(kept, n, n + 1)
-                found.items.add(**row | {"kind": KINDS[row["kind"]]}, lane=lane + slot)
-                found.of.append((kept, n))
+            self._add_kept(found, kept, numbers[kept.worker, kept.lane])
         return found
+
+    def _add_kept(self, found: Gathered, kept: Kept, lane: int) -> None:
+        """Add a row for each item of a report, in lanes from that of its first slot on."""
+        items, count = found.items, len(kept)
+        kinds = (
+            [kept.kinds.get(n, "done") for n in range(count)] if kept.kinds else ["done"] * count
+        )
+        cpus = [kept.cpu_of(n) for n in range(count)]
+        items.index.extend(kept.indexes)
+        items.count.extend([1] * count)
+        items.lane.extend([lane + slot for slot in kept.slots or ()])
+        items.attempt.extend(kept.attempts)
+        items.kind.extend(map(KINDS.index, kinds))
+        items.shared.extend([shared for _, shared in cpus])
+        items.queued.extend(kept.queued)
+        items.started.extend(kept.started)
+        items.ended.extend(kept.ended)
+        items.wall_s.extend(map(sub, kept.ended, kept.started))
+        items.cpu_s.extend([cpu_s for cpu_s, _ in cpus])
+        items.label += [self._name(kept, n) for n in range(count)]
+        found.of += [(kept, n) for n in range(count)]
 
     def _add_past(self, found: Gathered, numbers: dict[tuple[int, int], int]) -> None:
         """Add what has been let go of, in the lanes that it has now."""
@@ -244,9 +262,7 @@ class Gathering:
             getattr(found.items, name).extend(getattr(rows, name))
         found.items.lane[:] = array("q", [lanes[lane] for lane in rows.lane])
         found.of += [(whence[lane], -1) for lane in rows.lane]
-        for lane, state, sampled, *rest in zip(
-            *columns(self._past_intervals.rows()), strict=True
-        ):
+        for lane, state, sampled, *rest in zip(*columns(self._past_intervals.rows()), strict=True):
             found.past.add(lanes[lane], state, *rest, sampled=bool(sampled))
         if self._past.finest:
             found.notes.append(
@@ -290,9 +306,7 @@ class Gathering:
         }
 
 
-def assign(
-    reports: Iterable[Kept], slots: dict[tuple[int, int], Slots], until: float
-) -> None:
+def assign(reports: Iterable[Kept], slots: dict[tuple[int, int], Slots], until: float) -> None:
     """Give a slot to every item that began by then and has none; those that ran in turn have one."""
     began: list[tuple[float, float, Kept, int]] = []
     for kept in reports:

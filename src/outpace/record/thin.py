@@ -3,20 +3,25 @@
 `FewIntervals` and `FewItems` take rows as `Intervals` and `Items` do, in each lane in the order of time,
 and never have many more than they may. When they would, what is short is put together: intervals of a
 lane that follow one another within `finest` seconds are added up by state, items share a row. What is
-longer stays as it is. `finest` doubles as often as it has to, and so much detail is lost and no more: a
+longer stays as it is. `finest` grows as often as it has to, and so much detail is lost and no more: a
 lane keeps all of its seconds in each state, its items, and the time they took.
 Pure. Tested by `tests/record/test_thin.py` and `tests/record/test_many.py`.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import accumulate
+from operator import sub
 
 from outpace.flow.show import seconds
 from outpace.record.timeline import KINDS, Intervals, Items, Timeline
 
 MOST = 300_000  # intervals of a timeline: three an item, for as many items as are kept one by one
-COARSE = 4  # rows a lane that a first guess of `finest` aims at, times what there may be of them
+MORE = 1.5  # times as many seconds for what is put together, as often as needed
+STATES = 2  # that a group of short intervals adds up to, as a rule
 ALIKE = 1e-9  # by how much two shares may differ and be the same
 TOUCHING = 1e-6  # seconds between two intervals that are drawn as one
 BETWEEN = " … "
@@ -74,7 +79,7 @@ class FewIntervals:
             group.in_state[state] = group.in_state.get(state, 0.0) + (ended - began) * share
             group.until = max(group.until, ended)
             group.is_exact = group.is_exact and not sampled and share >= 1.0
-        if len(self._rows) > self._most:
+        if len(self._rows.lane) > self._most:
             self._coarsen()
 
     def rows(self) -> Intervals:
@@ -109,7 +114,7 @@ class FewIntervals:
         ):
             rows.ended[n] = max(rows.ended[n], ended)
             return
-        self._last[same] = len(rows)
+        self._last[same] = len(rows.lane)
         rows.add(lane, state, began, ended, share, sampled=sampled)
 
     def _coarsen(self) -> None:
@@ -118,7 +123,8 @@ class FewIntervals:
         most, self._most = self._most, 2 * len(self._rows)  # none of it in the middle of this
         growing, self._groups = self._groups, {}  # later than all that is written down
         while len(self._rows) > most // 2 and self.finest < span:
-            self.finest = 2 * self.finest or span * len(set(self._rows.lane)) / most / COARSE
+            lengths = map(sub, self._rows.ended, self._rows.began)
+            self.finest = coarser(lengths, most // 2, self.finest, STATES)
             before, self._rows, self._last = self._rows, Intervals(), {}
             for lane, state, sampled, *rest in zip(*columns(before), strict=True):
                 self.add(lane, state, *rest, sampled=bool(sampled))
@@ -143,9 +149,9 @@ class FewItems:
         lane: int,
         started: float,
         ended: float,
+        *,
         cpu_s: float,
         wall_s: float,
-        *,
         shared: bool,
         queued: float,
         attempt: int,
@@ -172,7 +178,7 @@ class FewItems:
                 wall_s=wall_s,
                 label=label,
             )
-            if len(rows) > self._most:
+            if len(rows.lane) > self._most:
                 self._coarsen()
             return
         rows.started[n] = min(rows.started[n], started)
@@ -193,8 +199,8 @@ class FewItems:
                 lane,
                 items.started[n],
                 items.ended[n],
-                items.cpu_s[n],
-                items.wall_s[n],
+                cpu_s=items.cpu_s[n],
+                wall_s=items.wall_s[n],
                 shared=bool(items.shared[n]),
                 queued=items.queued[n],
                 attempt=items.attempt[n],
@@ -209,10 +215,28 @@ class FewItems:
         span = max(rows.ended) - min(rows.started)
         most, self._most = self._most, 2 * len(rows)
         while len(self.rows) > most // 2 and self.finest < span:
-            self.finest = 2 * self.finest or span * len(set(rows.lane)) / most / COARSE
+            lengths = map(sub, self.rows.ended, self.rows.started)
+            self.finest = coarser(lengths, most // 2, self.finest)
             before, self.rows, self._last = self.rows, Items(), {}
             self.take(before)
         self._most = max(most, 2 * len(self.rows))
+
+
+def coarser(lengths: Iterable[float], most: int, finest: float, each: int = 1) -> float:
+    """Return within how many seconds to put rows together, so that there are about so many.
+
+    It is a guess by how long they are: what is short makes a group of `each` rows for every stretch of
+    that length, and one more before every long one.
+    """
+    by_length = sorted(lengths)
+    upto = [0.0, *accumulate(by_length)]
+    guess = MORE * finest or by_length[len(by_length) // 4] or by_length[-1]
+    while (short := bisect_left(by_length, guess)) < len(by_length):
+        long = len(by_length) - short
+        if long + min(short, each * upto[short] / guess + long) <= most:
+            break
+        guess *= MORE
+    return guess
 
 
 def from_to(first: str, last: str) -> str:
@@ -250,7 +274,7 @@ def thinned(timeline: Timeline, items: int, intervals: int) -> Timeline:
         notes.append(f"here, {about_intervals(few_intervals.finest)}")
     return replace(
         timeline,
-        items=few.rows if few.rows else timeline.items,
-        intervals=few_intervals.rows() if len(few_intervals) else timeline.intervals,
+        items=few.rows or timeline.items,
+        intervals=few_intervals.rows() or timeline.intervals,
         notes=[*timeline.notes, *notes],
     )

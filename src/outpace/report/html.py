@@ -109,12 +109,12 @@ def bounded(timelines: Sequence[Timeline]) -> list[Timeline]:
 def shared_out(most: int, wanted: list[int]) -> list[int]:
     """Share so many out: each gets what it wants, or as much as any other that does not."""
     level = most
-    for n, rows in enumerate(sorted(wanted)):
+    for n, least in enumerate(sorted(wanted)):
         level = most // (len(wanted) - n)
-        if rows > level:
+        if least > level:
             break
-        most -= rows
-    return [min(rows, level) for rows in wanted]
+        most -= least
+    return [min(one, level) for one in wanted]
 
 
 def variables(theme: Theme) -> str:
