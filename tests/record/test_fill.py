@@ -8,7 +8,8 @@ import pytest
 from outpace.flow.data import Report, Settled
 from outpace.flow.trace import Trace
 from outpace.record import derive, states
-from outpace.record.fill import FROM_ITEMS, FROM_SAMPLES, FROM_STEPS, Samples, fill
+from outpace.record.fill import FROM_ITEMS, FROM_SAMPLES, FROM_STEPS, fill
+from outpace.record.filling import Samples
 from outpace.record.gather import Gathering
 from outpace.record.timeline import Timeline
 from outpace.record.waits import WAITS, Wait

@@ -6,7 +6,7 @@ import pytest
 
 from outpace.flow.data import Failure, Report, Settled
 from outpace.flow.trace import Trace
-from outpace.record import derive, gather, states
+from outpace.record import derive, states
 from outpace.record.fill import fill
 from outpace.record.gather import Gathering, labelled
 from outpace.record.timeline import Timeline
@@ -85,43 +85,6 @@ def test_every_attempt_is_a_row():
     assert list(timeline.items.index) == [0, 0]
     assert list(timeline.items.attempt) == [1, 2]
     assert timeline.lanes[0].name == "main thread"
-
-
-def test_more_items_than_anyone_can_see_share_rows(monkeypatch):
-    monkeypatch.setattr(gather, "MOST", 10)
-    reports = [
-        settled(0, [(n / 10, n / 10 + 0.05) for n in range(95)], cpu_s=0.95),
-        settled(95, [(9.5, 9.6)], failures={0: Failure(ValueError(), "failed")}),
-        settled(96, [(0, 0.1)], worker=1),
-    ]
-
-    timeline = timeline_of(*reports, label="item {}".format)
-
-    items = timeline.items
-    assert len(items) <= 12
-    assert sum(items.count) == 97
-    assert sum(items.wall_s) == pytest.approx(95 * 0.05 + 0.2)
-    assert sum(items.cpu_s) == pytest.approx(0.95)
-    assert items.label[0].startswith("item 0 … item ")
-    assert items.count[-1] == 1
-    assert set(items.kind) == {0, 1}
-    assert derive.total(timeline)[states.RUNNING] == pytest.approx(0.95)
-    assert len(timeline.lanes) == 2
-
-
-def test_a_long_run_takes_no_more_than_a_short_one(monkeypatch):
-    monkeypatch.setattr(gather, "MOST", 10)
-    gathering = Gathering(most=100)
-    for n in range(1000):
-        gathering.add(settled(n, [(n / 100, (n + 1) / 100)]))
-        assert len(gathering) <= 110
-
-    timeline = shown(gathering, "serial")
-
-    assert len(timeline.items) <= 20
-    assert sum(timeline.items.count) == 1000
-    assert sum(timeline.items.wall_s) == pytest.approx(10)
-    assert derive.in_flight(timeline, 4) == pytest.approx([1, 1, 1, 1])
 
 
 def test_the_cpu_time_of_a_row_is_that_of_its_items():

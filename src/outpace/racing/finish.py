@@ -143,8 +143,9 @@ def _timeline(runner: Runner, writer: Writer | None) -> Timeline | None:
     trial = min(whole, key=lambda trial: abs(trial.makespan_s - middle))
     if not trial.results or trial.timeline is None:
         return None
-    trial.timeline.writer = writer
-    return trial.timeline
+    timeline = trial.timeline()
+    timeline.writer = writer
+    return timeline
 
 
 def _judge(runner: Runner, serial: Runner, course: Course) -> None:

@@ -11,7 +11,9 @@ import contextlib
 import gc
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ class Trial:
     item_delay_s: float  # ready to run with no CPU free; only known where items run in the caller
     stopped: bool
     results: list[Any] = field(repr=False)
-    timeline: Timeline | None = field(repr=False)
+    timeline: Callable[[], Timeline] | None = field(repr=False)  # few are looked at
 
 
 def run_trial(
@@ -82,7 +84,7 @@ def run_trial(
         item_delay_s=(run_delay() - delay_before) / done,
         stopped=flow.abandoned,
         results=results,
-        timeline=None if recorder is None else recorder.timeline(flow),
+        timeline=None if recorder is None else partial(recorder.timeline, flow),
     )
 
 

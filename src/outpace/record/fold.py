@@ -7,33 +7,65 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from outpace.record.timeline import Lane, Timeline
 
 TOUCHING = 1e-6  # seconds by which two items may overlap and still follow one another
 
 
-def partition(started: Sequence[float], ended: Sequence[float]) -> list[int]:
-    """Return a lane for each interval, so that none overlap in a lane and there are as few as can be.
+class Slots:
+    """The places of one lane's items, as few as can be, so that none overlap in a place.
 
-    Greedy by start, into the lane of the lowest number that is free: optimal for intervals (Kleinberg
-    and Tardos, Algorithm Design, 4.1), and the busiest lanes come first.
+    Greedy by start, into the place of the lowest number that is free: optimal for intervals (Kleinberg
+    and Tardos, Algorithm Design, 4.1), and the busiest places come first. An item that comes too late,
+    after one that began later, gets a place that was free by then, or a new one.
     """
-    lanes = [0] * len(started)
-    free: list[int] = []
-    busy: list[tuple[float, int]] = []
-    used = 0
-    for n in sorted(range(len(started)), key=started.__getitem__):
-        while busy and busy[0][0] <= started[n] + TOUCHING:
+
+    __slots__ = ("_began", "_busy", "_free", "ends")
+
+    def __init__(self) -> None:
+        """Have none."""
+        self.ends: list[float] = []  # of the last item in each
+        self._free: list[int] = []
+        self._busy: list[tuple[float, int]] = []
+        self._began = float("-inf")
+
+    def take(self, started: float, ended: float) -> int:
+        """Give an item its place."""
+        busy, free, ends = self._busy, self._free, self.ends
+        while busy and busy[0][0] <= started + TOUCHING:
             heappush(free, heappop(busy)[1])
-        if free:
-            lane = heappop(free)
+        slot = free[0] if free else len(ends)
+        if started < self._began:
+            was_free = (n for n in free if ends[n] <= started + TOUCHING)
+            slot = min(was_free, default=len(ends))
+        if slot == len(ends):
+            ends.append(ended)
+        elif slot == free[0]:
+            heappop(free)
         else:
-            lane, used = used, used + 1
-        lanes[n] = lane
-        heappush(busy, (ended[n], lane))
-    return lanes
+            free.remove(slot)
+            heapify(free)
+        ends[slot] = ended
+        heappush(busy, (ended, slot))
+        self._began = max(self._began, started)
+        return slot
+
+    def copy(self) -> Slots:
+        """Return others that go on from here."""
+        other = Slots()
+        other.ends, other._free, other._busy = self.ends[:], self._free[:], self._busy[:]
+        other._began = self._began
+        return other
+
+
+def partition(started: Sequence[float], ended: Sequence[float]) -> list[int]:
+    """Return a place for each interval, so that none overlap and there are as few as can be."""
+    slots, found = Slots(), [0] * len(started)
+    for n in sorted(range(len(started)), key=started.__getitem__):
+        found[n] = slots.take(started[n], ended[n])
+    return found
 
 
 @dataclass(slots=True, frozen=True)

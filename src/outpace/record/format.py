@@ -38,6 +38,7 @@ def as_json(timeline: Timeline) -> dict[str, Any]:
         "cores": timeline.cores,
         "in_flight": timeline.in_flight,
         "how": timeline.how,
+        "notes": list(timeline.notes),
         "kinds": list(KINDS),
         "states": list(states.NAMES),
         "lanes": [{"kind": x.kind, "worker": x.worker, "number": x.number} for x in timeline.lanes],
@@ -88,6 +89,7 @@ def from_json(data: Any) -> Timeline:
         ],
         how=_typed(data.get("how", ""), str, "how"),
         startup_s=_number(data.get("startup_s", 0.0), "startup_s"),
+        notes=_names(data.get("notes", []), "notes"),
     )
 
 

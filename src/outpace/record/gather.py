@@ -1,30 +1,38 @@
 """A timeline from the columns of reports: what every run knows, with nothing recorded beside.
 
 A `Gathering` keeps the columns of what settles as they came, which costs an item nothing to speak of,
-and stays small: of more than `KEPT` items, those that followed one another in a lane are folded into
-rows that stand for several. Ten million items take as much memory as a hundred thousand.
-Tested by `tests/record/test_gather.py`.
+and stays small: of more than `KEPT` items, the oldest are given their lanes; then those that followed
+one another in a lane share rows, and what they did is added up (`thin`). Ten million items take little
+more memory than a hundred thousand. Tested by `tests/record/test_gather.py` and `test_many.py`.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from math import inf
+from operator import itemgetter, le, sub
+from typing import Any, NamedTuple
 
 from outpace.flow.data import Kind, Settled
-from outpace.flow.show import shown
+from outpace.flow.show import seconds, shown
 from outpace.flow.trace import Trace
-from outpace.record.fold import partition
-from outpace.record.timeline import KINDS, Items, Lane, LaneKind
+from outpace.record.filling import Filling, steps_of
+from outpace.record.fold import Slots
+from outpace.record.thin import MOST, FewIntervals, FewItems, columns, from_to
+from outpace.record.timeline import KINDS, Intervals, Items, Lane, LaneKind
 
-MOST = 10_000  # rows of items; a screen has fewer columns by far, and a page with them stays smooth
-KEPT = 100_000  # items that are kept as they came; folding them costs 0.1 us each
-FINER = 10  # folds until there are `MOST` rows: fewer rows a fold are less work, and coarser
+KEPT = 100_000  # items that are kept as they came, and are in a timeline one by one
+STEPS = 1_000_000  # steps on loops that are kept as they came: 32 MB
+AT_ONCE = 2_000  # items that are let go of at once: a loop that runs in this thread waits for 10 ms
+ROWS = 30_000  # of items that have been let go of
+TOGETHER = (
+    64  # items of the usual length that share a row: less would cost more than 0.1 us an item
+)
 LABEL = 60  # characters of an item's name
-BETWEEN = " … "
-DONE = KINDS.index("done")
 PLAIN = (str, int, float)  # items that may be kept for their names: small, and nobody's memory
 KIND_OF_DRIVER: dict[str, LaneKind] = {
     "serial": "main",
@@ -41,9 +49,24 @@ def labelled(item: object) -> str:
     return item if len(item) <= LABEL else item[: LABEL - 1] + "…"
 
 
+class Whence(NamedTuple):
+    """Where items that share rows ran: worker, lane and slot; and who says what they did meanwhile."""
+
+    worker: int
+    lane: int
+    slot: int
+    process: int
+    thread: int
+    stepped: bool  # a loop has said it
+
+
 @dataclass(slots=True)
 class Kept:
-    """Be what is kept of a report: its columns without the values."""
+    """Be what is kept of a report: its columns without the values.
+
+    `slots` are those that its items have been given, -1 for none so far. `first` is when the first of
+    them began.
+    """
 
     worker: int
     lane: int
@@ -56,10 +79,32 @@ class Kept:
     kinds: dict[int, Kind]
     queued: Sequence[float]
     attempts: Sequence[int]
+    first: float
+    slots: list[int] | None = None
 
     def __len__(self) -> int:
         """Count the items."""
         return len(self.started)
+
+    @property
+    def steps(self) -> int:
+        """Count the steps."""
+        return 0 if self.trace is None or self.trace.owners is None else len(self.trace.owners)
+
+    @property
+    def in_turn(self) -> bool:
+        """Say whether its items ran one after another."""
+        if not isinstance(self.indexes, range):
+            return False
+        return all(map(le, self.ended, islice(self.started, 1, None)))
+
+    def whence(self, position: int) -> Whence:
+        """Say where an item ran that has been given its slot."""
+        trace, slot = self.trace, self.slots[position] if self.slots else 0
+        if trace is None:
+            return Whence(self.worker, self.lane, slot, 0, 0, stepped=False)
+        stepped = trace.steps is not None
+        return Whence(self.worker, self.lane, slot, trace.process, trace.thread, stepped)
 
     def cpu_of(self, position: int) -> tuple[float, bool]:
         """Return an item's CPU seconds, and whether they are its share of what a group took."""
@@ -78,94 +123,153 @@ class Kept:
 class Gathered:
     """Be the items of a run in rows, and the lanes they are in.
 
-    `of` says for every row which report it is from and where in it, -1 for a row of several items.
+    `of` says for every row which report it is from and where in it; of a row of items that have been let
+    go of, whence they were. `past` is what loops had said of those, and `notes` what is to be said.
     """
 
     items: Items
     lanes: list[Lane]
-    of: list[tuple[Kept | None, int]]
+    of: list[tuple[Kept | Whence | None, int]]
+    past: Intervals = field(default_factory=Intervals)
+    notes: list[str] = field(default_factory=list)
+    finest: float = 0.0
 
 
 class Gathering:
-    """Be the columns of a run so far, by worker and lane. `label` names an item by its index."""
+    """Be the columns of a run so far. `label` names an item by its index."""
 
-    def __init__(self, label: Callable[[int], str] | None = None, most: int = KEPT) -> None:
+    def __init__(self, label: Callable[[int], str] | None = None) -> None:
         """Begin with nothing; without a label, small items are kept to name them."""
-        self._label, self._most = label, most
+        self._label = label
         self._kept: list[Kept] = []
-        self._count = 0  # items kept
-        self._folded: dict[tuple[int, int], Items] = {}
+        self._count = self._steps = 0  # items and steps that are kept
+        self._slots: dict[tuple[int, int], Slots] = {}
+        # What has been let go of: rows in lanes of its own, by whence the items were.
+        self._lanes: dict[Whence, int] = {}
+        self._past = FewItems(ROWS)
+        self._past_intervals = FewIntervals(MOST // 3)
+        self._let_go = 0
 
     def __len__(self) -> int:
         """Count what is held: items and rows."""
-        return self._count + sum(map(len, self._folded.values()))
+        return self._count + len(self._past.rows)
 
     def add(self, settled: Settled) -> None:
         """Take in what has settled."""
         report, items = settled.report, settled.items
         keep = self._label is None and type(items[0]) in PLAIN
-        indexes = report.indexes
-        self._kept.append(
-            Kept(
-                report.worker,
-                report.lane,
-                indexes if isinstance(indexes, range) else array("q", indexes),
-                items if keep else None,
-                report.started,
-                report.ended,
-                report.cpu_s,
-                report.trace,
-                {n: failure.kind for n, failure in report.failures.items()},
-                settled.queued,
-                settled.attempts,
-            )
+        indexes, in_turn = report.indexes, isinstance(report.indexes, range)
+        kept = Kept(
+            report.worker,
+            report.lane,
+            indexes if in_turn else array("q", indexes),
+            items if keep else None,
+            report.started,
+            report.ended,
+            report.cpu_s,
+            report.trace,
+            {n: failure.kind for n, failure in report.failures.items()},
+            settled.queued,
+            settled.attempts,
+            report.started[0] if in_turn else min(report.started),
         )
-        self._count += len(report)
-        if self._count > self._most:
-            self._fold()
+        self._kept.append(kept)
+        self._count += len(kept)
+        self._steps += kept.steps
+        if self._count > KEPT or self._steps > STEPS:
+            self._let_go_of_the_oldest()
 
-    def _fold(self) -> None:
-        """Fold what is kept into rows, and those once more when there are too many of them."""
-        group = -(-self._count * FINER // MOST) or 1
-        for kept in self._kept:
-            rows = self._folded.setdefault((kept.worker, kept.lane), Items())
-            for at in range(0, len(kept), group):
-                self._add_row(rows, kept, at, min(at + group, len(kept)))
-        self._kept, self._count = [], 0
-        before = len(self) + 1
-        while MOST < len(self) < before:  # unless every lane has but one
-            before = len(self)
-            self._folded = {place: _halved(rows) for place, rows in self._folded.items()}
+    def _let_go_of_the_oldest(self) -> None:
+        """Put the items that came first into rows that they share.
+
+        Before that they get their slots, and so does whatever else began before the last of them. Only
+        what began then and runs even now, so much later, is not known yet.
+        """
+        stop = items = steps = 0
+        while items < AT_ONCE and steps < STEPS // 50 and stop < len(self._kept):
+            items += len(self._kept[stop])
+            steps += self._kept[stop].steps
+            stop += 1
+        oldest = self._kept[:stop]
+        assign(self._kept, self._slots, max(max(kept.started) for kept in oldest))
+        del self._kept[:stop]
+        self._count -= items
+        self._steps -= steps
+        self._let_go += items
+        if not self._past.finest and self._let_go + self._count > KEPT:
+            walls = sum(sum(kept.ended) - sum(kept.started) for kept in oldest)
+            self._past.finest = TOGETHER * walls / items
+        for kept, first, stop in sorted(parts(oldest), key=lambda part: part[0].started[part[1]]):
+            lane = self._lanes.setdefault(kept.whence(first), len(self._lanes))
+            self._share_rows(kept, first, stop, lane)
+            if kept.trace is not None and kept.trace.steps is not None:
+                filling = Filling(self._past_intervals, lane)
+                for n in range(first, stop):
+                    filling.steps(kept.started[n], kept.ended[n], steps_of(kept.trace, n), None)
+
+    def _share_rows(self, kept: Kept, first: int, stop: int, lane: int) -> None:
+        """Add items that followed one another to the rows of those that have been let go of."""
+        while first < stop:
+            until = kept.started[first] + self._past.finest
+            after = max(first + 1, bisect_left(kept.ended, until, first, stop))
+            self._past.add(**self._row(kept, first, after), lane=lane)
+            first = after
 
     def gathered(self, model: str) -> Gathered:
         """Return rows and lanes. Items that overlap in what a report calls one lane get slots."""
-        if self._count > MOST:
-            self._fold()
-        places: dict[tuple[int, int], tuple[Items, list[tuple[Kept | None, int]]]] = {}
-        for place, folded in self._folded.items():
-            rows = Items()
-            _extend(rows, folded, folded.lane)
-            places[place] = rows, [(None, -1)] * len(rows)
-        for kept in self._kept:
-            rows, of = places.setdefault((kept.worker, kept.lane), (Items(), []))
-            for at in range(len(kept)):
-                self._add_row(rows, kept, at, at + 1)
-                of.append((kept, at))
-        found = Gathered(Items(), [], [])
-        kind = lane_kind(model)
-        for (worker, number), (rows, of) in sorted(places.items(), key=lambda pair: pair[0]):
-            inner = partition(rows.started, rows.ended)
-            width = max(inner, default=0) + 1
-            _extend(found.items, rows, [len(found.lanes) + n for n in inner])
-            found.lanes += [Lane(kind, worker, n if width > 1 else number) for n in range(width)]
-            found.of += of
+        slots = {place: taken.copy() for place, taken in self._slots.items()}
+        rest = [replace(kept, slots=kept.slots and kept.slots[:]) for kept in self._kept]
+        assign(rest, slots, inf)
+        found = Gathered(Items(), [], [], finest=self._past_intervals.finest)
+        numbers: dict[tuple[int, int], int] = {}
+        for place, taken in sorted(slots.items()):
+            numbers[place], width = len(found.lanes), len(taken.ends)
+            found.lanes += [
+                Lane(lane_kind(model), place[0], n if width > 1 else place[1]) for n in range(width)
+            ]
+        self._add_past(found, numbers)
+        for kept in sorted(rest, key=lambda kept: (kept.worker, kept.lane)):
+            self._add_kept(found, kept, numbers[kept.worker, kept.lane])
         return found
 
-    def traces(self) -> Iterator[tuple[Kept, Trace]]:
-        """Yield what else was recorded of what is kept."""
-        for kept in self._kept:
-            if kept.trace is not None:
-                yield kept, kept.trace
+    def _add_kept(self, found: Gathered, kept: Kept, lane: int) -> None:
+        """Add a row for each item of a report, in lanes from that of its first slot on."""
+        items, count = found.items, len(kept)
+        kinds = (
+            [kept.kinds.get(n, "done") for n in range(count)] if kept.kinds else ["done"] * count
+        )
+        cpus = [kept.cpu_of(n) for n in range(count)]
+        items.index.extend(kept.indexes)
+        items.count.extend([1] * count)
+        items.lane.extend([lane + slot for slot in kept.slots or ()])
+        items.attempt.extend(kept.attempts)
+        items.kind.extend(map(KINDS.index, kinds))
+        items.shared.extend([shared for _, shared in cpus])
+        items.queued.extend(kept.queued)
+        items.started.extend(kept.started)
+        items.ended.extend(kept.ended)
+        items.wall_s.extend(map(sub, kept.ended, kept.started))
+        items.cpu_s.extend([cpu_s for cpu_s, _ in cpus])
+        items.label += [self._name(kept, n) for n in range(count)]
+        found.of += [(kept, n) for n in range(count)]
+
+    def _add_past(self, found: Gathered, numbers: dict[tuple[int, int], int]) -> None:
+        """Add what has been let go of, in the lanes that it has now."""
+        whence = list(self._lanes)
+        lanes = [numbers[one.worker, one.lane] + one.slot for one in whence]
+        rows = self._past.rows
+        for name in Items.__slots__:
+            getattr(found.items, name).extend(getattr(rows, name))
+        found.items.lane[:] = array("q", [lanes[lane] for lane in rows.lane])
+        found.of += [(whence[lane], -1) for lane in rows.lane]
+        for lane, state, sampled, *rest in zip(*columns(self._past_intervals.rows()), strict=True):
+            found.past.add(lanes[lane], state, *rest, sampled=bool(sampled))
+        if self._past.finest:
+            found.notes.append(
+                f"of {self._let_go + self._count:,} items the first {self._let_go:,} are no longer "
+                "kept one by one: those that followed one another in a lane within "
+                f"{seconds(self._past.finest)} share a row"
+            )
 
     def _name(self, kept: Kept, position: int) -> str:
         """Name an item."""
@@ -174,33 +278,69 @@ class Gathering:
             return self._label(index)
         return f"item {index}" if kept.items is None else labelled(kept.items[position])
 
-    def _add_row(self, rows: Items, kept: Kept, first: int, stop: int) -> None:
-        """Append one row for the items from one position to another."""
+    def _row(self, kept: Kept, first: int, stop: int) -> dict[str, Any]:
+        """Return the row of the items from one position to another, which followed one another."""
         name = self._name(kept, first)
         cpu_s, shared = kept.cpu_of(first)
-        began, ended, wall_s = kept.started[first], kept.ended[first], None
-        kind = kept.kinds.get(first, "done")
+        began, ended = kept.started[first], kept.ended[stop - 1]
+        wall_s, kind = ended - began, KINDS.index(kept.kinds.get(first, "done"))
         if (count := stop - first) > 1:
-            name += BETWEEN + self._name(kept, stop - 1)
-            started, ends = kept.started[first:stop], kept.ended[first:stop]
-            began, ended, wall_s = min(started), max(ends), sum(ends) - sum(started)
+            name = from_to(name, self._name(kept, stop - 1))
+            wall_s = sum(kept.ended[first:stop]) - sum(kept.started[first:stop])
             cpu_s, shared = kept.cpu_between(first, stop), True
-            bad = (kept.kinds[n] for n in range(first, stop) if n in kept.kinds)
-            kind = next(bad, "done") if kept.kinds else "done"
-        rows.add(
-            kept.indexes[first],
-            0,
-            began,
-            ended,
-            cpu_s=cpu_s,
-            shared=shared,
-            queued=kept.queued[first],
-            attempt=kept.attempts[first],
-            kind=kind,
-            count=count,
-            wall_s=wall_s,
-            label=name,
-        )
+            if kept.kinds:
+                bad = (kept.kinds[n] for n in range(first, stop) if n in kept.kinds)
+                kind = KINDS.index(next(bad, "done"))
+        return {
+            "index": kept.indexes[first],
+            "started": began,
+            "ended": ended,
+            "cpu_s": cpu_s,
+            "wall_s": wall_s,
+            "shared": shared,
+            "queued": kept.queued[first],
+            "attempt": kept.attempts[first],
+            "kind": kind,
+            "count": count,
+            "label": name,
+        }
+
+
+def assign(reports: Iterable[Kept], slots: dict[tuple[int, int], Slots], until: float) -> None:
+    """Give a slot to every item that began by then and has none; those that ran in turn have one."""
+    began: list[tuple[float, float, Kept, int]] = []
+    for kept in reports:
+        if kept.first > until:
+            continue
+        if kept.slots is None and kept.in_turn:
+            began.append((kept.first, kept.ended[-1], kept, -1))
+            continue
+        if kept.slots is None:
+            kept.slots = [-1] * len(kept)
+        times = zip(kept.started, kept.ended, kept.slots, strict=True)
+        began += [
+            (started, ended, kept, n)
+            for n, (started, ended, slot) in enumerate(times)
+            if slot < 0 and started <= until
+        ]
+    for started, ended, kept, n in sorted(began, key=itemgetter(0)):
+        place = kept.worker, kept.lane
+        if (taken := slots.get(place)) is None:
+            taken = slots[place] = Slots()
+        slot = taken.take(started, ended)
+        if n < 0:
+            kept.slots = [slot] * len(kept)
+        elif kept.slots is not None:
+            kept.slots[n] = slot
+
+
+def parts(reports: Iterable[Kept]) -> Iterator[tuple[Kept, int, int]]:
+    """Yield what followed one another in a slot: all of a report, or each item by itself."""
+    for kept in reports:
+        if kept.in_turn:
+            yield kept, 0, len(kept)
+        else:
+            yield from ((kept, n, n + 1) for n in range(len(kept)))
 
 
 def lane_kind(model: str) -> LaneKind:
@@ -209,40 +349,3 @@ def lane_kind(model: str) -> LaneKind:
     if not host and driver in KIND_OF_DRIVER:
         return KIND_OF_DRIVER[driver]
     return KIND_OF_DRIVER.get(driver, "lane") if host else "process"
-
-
-def _halved(rows: Items) -> Items:
-    """Join each two rows that follow one another."""
-    order = sorted(range(len(rows)), key=rows.started.__getitem__)
-    half = Items()
-    for a, b in zip(order[::2], order[1::2], strict=False):
-        kind = next((k for k in (rows.kind[a], rows.kind[b]) if k != DONE), DONE)
-        half.add(
-            rows.index[a],
-            0,
-            rows.started[a],
-            max(rows.ended[a], rows.ended[b]),
-            cpu_s=rows.cpu_s[a] + rows.cpu_s[b],
-            shared=True,
-            queued=rows.queued[a],
-            attempt=rows.attempt[a],
-            kind=KINDS[kind],
-            count=rows.count[a] + rows.count[b],
-            wall_s=rows.wall_s[a] + rows.wall_s[b],
-            label=rows.label[a].partition(BETWEEN)[0]
-            + BETWEEN
-            + rows.label[b].rpartition(BETWEEN)[2],
-        )
-    if len(order) % 2:
-        _extend(half, rows, [0] * len(rows), order[-1:])
-    return half
-
-
-def _extend(
-    items: Items, rows: Items, lanes: Sequence[int], only: Sequence[int] | None = None
-) -> None:
-    """Append rows, or only some, that are in the lanes given."""
-    rows.lane[:] = type(rows.lane)("q", lanes)
-    for name in Items.__slots__:
-        column = getattr(rows, name)
-        getattr(items, name).extend(column if only is None else [column[n] for n in only])

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from outpace.record.fill import Samples
+from outpace.record.filling import Samples
 from outpace.record.looking import END
 from outpace.record.waits import own_gil
 

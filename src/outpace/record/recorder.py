@@ -15,13 +15,11 @@ from outpace.flow.flow import Flow
 from outpace.flow.protocol import processes_of
 from outpace.machine import usable_cpus
 from outpace.record.fill import Sampled, fill
-from outpace.record.gather import KEPT, Gathering, labelled
+from outpace.record.gather import Gathering, labelled
 from outpace.record.timeline import Timeline, Writer
 
 if TYPE_CHECKING:
     from outpace.record.outside import Outside
-
-WHOLE = 1_000_000  # items that a full record keeps one by one
 
 
 class Recorder:
@@ -40,7 +38,7 @@ class Recorder:
             def label(index: int) -> str:
                 return labelled(known[index])
 
-        self._gathering = Gathering(label, WHOLE if self._is_full else KEPT)
+        self._gathering = Gathering(label)
         self._outside: Outside | None = None
         self._sampled: Sampled = {}
 

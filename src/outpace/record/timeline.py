@@ -176,7 +176,10 @@ class Writer(Protocol):
 
 @dataclass(slots=True)
 class Timeline:
-    """Be what ran when under one model. Draws itself in a notebook; `save` writes a picture of it."""
+    """Be what ran when under one model. Draws itself in a notebook; `save` writes a picture of it.
+
+    `how` says how it was measured, and `notes` what of it is no longer one by one, if anything is.
+    """
 
     model: str
     began: float
@@ -189,6 +192,7 @@ class Timeline:
     blocked: list[Blocked] = field(default_factory=list)
     how: str = ""  # it was measured, in a sentence for the reader of a picture
     startup_s: float = 0.0
+    notes: list[str] = field(default_factory=list)
     writer: Writer | None = field(default=None, repr=False, compare=False)
 
     @property

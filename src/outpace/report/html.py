@@ -21,6 +21,7 @@ from outpace.record import derive, states
 from outpace.record.fold import rows
 from outpace.record.format import DIGITS, as_json
 from outpace.record.grid import in_order
+from outpace.record.thin import thinned
 from outpace.record.timeline import Timeline
 from outpace.report.palette import DARK, LIGHT, Palette, Theme
 from outpace.report.words import at_once, marked, share_words
@@ -29,6 +30,8 @@ FINE = 6  # digits of a time that a page keeps: the zoom goes to a millionth
 ROUNDED = ("started", "ended", "wall_s", "cpu_s", "began", "share")
 UNSEEN = ("queued",)
 ROWS = 32  # of one timeline, at most; more lanes than that share rows
+# Rows of items and intervals of all timelines together: 1.4 MB, and a zoom that is smooth.
+ITEMS, INTERVALS = 10_000, 30_000
 SCRIPTS = ("vendor/uPlot.iife.min.js", "page/model.js", "page/draw.js", "page/page.js")
 LICENCE = "vendor/uPlot.LICENSE"
 STYLES = ("vendor/uPlot.min.css", "page/page.css")
@@ -43,6 +46,7 @@ def page(
     theme: Theme = "auto",
 ) -> str:
     """Write the page; `before` and `after` are markup that stands around the timelines."""
+    timelines = bounded(timelines)
     style = "\n".join([variables(theme), *map(_part, STYLES)])
     scripts = [
         f"/*!\n{_part(LICENCE)}*/\n{_part(SCRIPTS[0])}",  # the licence goes where the library goes
@@ -93,6 +97,24 @@ BUTTONS = (
     ("own", "own axes", "give each timeline an axis of its own"),
 )
 NOTHING = '<p class="muted">There is no timeline to show.</p>'
+
+
+def bounded(timelines: Sequence[Timeline]) -> list[Timeline]:
+    """Return timelines that a page can hold together; those with few rows leave more to the others."""
+    items = shared_out(ITEMS, [len(timeline.items) for timeline in timelines])
+    intervals = shared_out(INTERVALS, [len(timeline.intervals) for timeline in timelines])
+    return list(map(thinned, timelines, items, intervals))
+
+
+def shared_out(most: int, wanted: list[int]) -> list[int]:
+    """Share so many out: each gets what it wants, or as much as any other that does not."""
+    level = most
+    for n, least in enumerate(sorted(wanted)):
+        level = most // (len(wanted) - n)
+        if least > level:
+            break
+        most -= least
+    return [min(one, level) for one in wanted]
 
 
 def variables(theme: Theme) -> str:
@@ -212,6 +234,7 @@ def _article(n: int, timeline: Timeline, how_differs: bool) -> str:  # noqa: FBT
     model = escape(timeline.model)
     words = escape(f"{at_once(timeline)}: {seconds(timeline.span_s)}; {share_words(timeline)}")
     how = f'<p class="how muted">Measured {escape(timeline.how)}.</p>' if how_differs else ""
+    how += "".join(f'<p class="how muted">{escape(note)}.</p>' for note in timeline.notes)
     blocked = "".join(f'<p class="blocked">{escape(str(one))}</p>' for one in timeline.blocked)
     return (
         f'<article class="lanes" data-model="{model}"><header><h3>{model}</h3>'

@@ -60,9 +60,10 @@ def marked(row: Row) -> str:
 
 
 def how_measured(timelines: Sequence[Timeline]) -> list[str]:
-    """Say how each was measured, those together that were measured alike."""
+    """Say how each was measured, those together that were measured alike; and what was added up."""
     ways = dict.fromkeys(timeline.how for timeline in timelines if timeline.how)
-    return [f"{', '.join(t.model for t in timelines if t.how == how)}: {how}." for how in ways]
+    alike = [f"{', '.join(t.model for t in timelines if t.how == how)}: {how}." for how in ways]
+    return alike + [f"{t.model}: {note}." for t in timelines for note in t.notes]
 
 
 def printable(words: str) -> str:
