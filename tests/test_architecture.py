@@ -29,20 +29,20 @@ PUBLIC = {
     "Run": None,
     "Summary": None,
     "TimedOut": None,
-    "amap": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, timeout, "
-    "retries, on_error, max_items, max_memory, max_crashes, record, progress)",
-    "arun": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, timeout, "
-    "retries, max_items, max_memory, max_crashes, record, progress)",
+    "amap": "(fn, *iterables, model, workers, in_flight, ordered, chunk, setup, timeout, "
+    "retries, starmap, on_error, max_items, max_memory, max_crashes, record, progress)",
+    "arun": "(fn, *iterables, model, workers, in_flight, ordered, chunk, setup, timeout, "
+    "retries, starmap, max_items, max_memory, max_crashes, record, progress)",
     "fetch": "(urls, *, into, in_flight, per_host, rate, delay, workers, retries, resume, "
     "retry_failed, update, settings)",
-    "map": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, timeout, "
-    "retries, on_error, max_items, max_memory, max_crashes, record, progress)",
+    "map": "(fn, *iterables, model, workers, in_flight, ordered, chunk, setup, timeout, "
+    "retries, starmap, on_error, max_items, max_memory, max_crashes, record, progress)",
     "models": "()",
     "race": "(functions, items, *, models, workers, in_flight, repeat, budget, setup, same, "
     "record, progress, name)",
     "register_joblib": "()",
-    "run": "(fn, items, *, model, workers, in_flight, ordered, chunk, setup, timeout, "
-    "retries, max_items, max_memory, max_crashes, record, progress)",
+    "run": "(fn, *iterables, model, workers, in_flight, ordered, chunk, setup, timeout, "
+    "retries, starmap, max_items, max_memory, max_crashes, record, progress)",
 }
 
 
@@ -58,10 +58,11 @@ def test_the_public_signatures_are_these(name) -> None:
     parameters = inspect.signature(getattr(outpace, name)).parameters.values()
     shown, starred = [], False
     for parameter in parameters:
+        several = parameter.kind is parameter.VAR_POSITIONAL
         if parameter.kind is parameter.KEYWORD_ONLY and not starred:
             shown.append("*")
-            starred = True
-        shown.append(parameter.name)
+        starred = starred or several or parameter.kind is parameter.KEYWORD_ONLY
+        shown.append(f"*{parameter.name}" if several else parameter.name)
     assert f"({', '.join(shown)})" == PUBLIC[name]
 
 

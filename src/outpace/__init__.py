@@ -53,3 +53,8 @@ def __getattr__(name: str) -> Any:
         globals()["Executor"] = Executor
         return Executor
     raise AttributeError(f"module 'outpace' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, and nothing of how they came here."""
+    return __all__

@@ -11,10 +11,10 @@ from outpace.errors import UsageError
 from outpace.flow.data import Outcome, Record
 from outpace.flow.flow import Flow
 from outpace.flow.job import Job, check_positive, make_care, make_job
-from outpace.flow.protocol import Care
+from outpace.flow.keywords import door
 from outpace.flow.retry import Retry
 from outpace.flow.run import Run
-from outpace.flow.show import as_outcomes, as_values
+from outpace.flow.show import View, as_outcomes, as_values
 from outpace.registry import opening
 
 if TYPE_CHECKING:  # asyncio and the race are imported when they are used: they cost a plain map
@@ -26,10 +26,10 @@ if TYPE_CHECKING:  # asyncio and the race are imported when they are used: they 
     from outpace.report.progress import Snapshot
 
 
+@door
 def map(  # noqa: A001 - the public name; one argument per thing a user can ask for
     fn: Callable[..., Any],
-    items: Iterable[Any],
-    *,
+    *iterables: Iterable[Any],
     model: str = "auto",
     workers: int | None = None,
     in_flight: int | None = None,
@@ -38,6 +38,7 @@ def map(  # noqa: A001 - the public name; one argument per thing a user can ask 
     setup: Callable[[], Any] | None = None,
     timeout: float | None = None,
     retries: int | Retry = 0,
+    starmap: bool = False,
     on_error: str = "raise",
     max_items: int | None = None,
     max_memory: float | None = None,
@@ -47,6 +48,9 @@ def map(  # noqa: A001 - the public name; one argument per thing a user can ask 
 ) -> Run[Any]:
     """Call `fn(item)` for every item, under any concurrency model; iterate over the values.
 
+    Several iterables go side by side, as for the builtin: `fn(x, y)`, until the shortest ends. With
+    `starmap=True` the items of one are tuples of arguments: `fn(*item)`.
+
     Nothing starts before the first value is asked for, and nothing is left when the loop is left. Items
     are read as needed; values come in their order (some may wait for a slow one), if `ordered`.
 
@@ -54,7 +58,7 @@ def map(  # noqa: A001 - the public name; one argument per thing a user can ask 
     the rest. `workers`: how many processes, by default as many as there are CPUs. `in_flight`: how many
     items at once in the whole job. `chunk`: how many travel together, measured by default.
     `setup`: a factory of a context manager, opened once per lane (thread, process or loop) and passed
-    along: `fn(item, state)`.
+    along as the last argument: `fn(item, state)`.
 
     `timeout`: seconds for one attempt of one item, from its own start. A coroutine is cancelled; a
     stuck worker process is killed and replaced; a thread cannot be killed and is abandoned (for which
@@ -73,25 +77,13 @@ def map(  # noqa: A001 - the public name; one argument per thing a user can ask 
 
     Raises `UsageError` or `UsageTypeError` at once for arguments that cannot work.
     """
-    job = make_job(
-        fn,
-        items,
-        setup=setup,
-        ordered=ordered,
-        chunk=chunk,
-        timeout=timeout,
-        retries=retries,
-        record=record,
-        on_error=on_error,
-    )
-    care = make_care(max_items, max_memory, max_crashes)
-    return Run(_flow(job, model, workers, in_flight, care, progress=progress), as_values(on_error))
+    return Run(_flow(**locals()), as_values(on_error))
 
 
+@door
 def run(
     fn: Callable[..., Any],
-    items: Iterable[Any],
-    *,
+    *iterables: Iterable[Any],
     model: str = "auto",
     workers: int | None = None,
     in_flight: int | None = None,
@@ -100,6 +92,7 @@ def run(
     setup: Callable[[], Any] | None = None,
     timeout: float | None = None,
     retries: int | Retry = 0,
+    starmap: bool = False,
     max_items: int | None = None,
     max_memory: float | None = None,
     max_crashes: int | None = None,
@@ -108,28 +101,17 @@ def run(
 ) -> Run[Outcome]:
     """Call `fn(item)` for every item; iterate over `Outcome`s, never raising for an item.
 
-    Takes what `map` takes, and promises the same. An outcome is one of `Done`, `Failed`, `TimedOut`,
-    `Lost` (it took its worker with it); it has the item, its value or error, its attempts and times.
+    Takes what `map` takes, except `on_error`, and promises the same. An outcome is one of `Done`,
+    `Failed`, `TimedOut`, `Lost` (it took its worker with it); it has the item, its value or error, its
+    attempts and times.
     """
-    job = make_job(
-        fn,
-        items,
-        setup=setup,
-        ordered=ordered,
-        chunk=chunk,
-        timeout=timeout,
-        retries=retries,
-        record=record,
-        on_error="return",
-    )
-    care = make_care(max_items, max_memory, max_crashes)
-    return Run(_flow(job, model, workers, in_flight, care, progress=progress), as_outcomes)
+    return Run(_flow(**locals()), as_outcomes())
 
 
+@door
 def amap(
     fn: Callable[..., Any],
-    items: Iterable[Any] | AsyncIterable[Any],
-    *,
+    *iterables: Iterable[Any] | AsyncIterable[Any],
     model: str = "auto",
     workers: int | None = None,
     in_flight: int | None = None,
@@ -138,6 +120,7 @@ def amap(
     setup: Callable[[], Any] | None = None,
     timeout: float | None = None,
     retries: int | Retry = 0,
+    starmap: bool = False,
     on_error: str = "raise",
     max_items: int | None = None,
     max_memory: float | None = None,
@@ -147,33 +130,17 @@ def amap(
 ) -> AsyncRun[Any]:
     """Do what `map` does from inside a running event loop, to be used with `async for`.
 
-    Items may be an asynchronous iterable. With asyncio, coroutines run on the caller's own loop, and
-    so can use what belongs to it; any other model works beside it, in threads or processes.
+    Items may be an asynchronous iterable, or several of both kinds. With asyncio, coroutines run on the
+    caller's own loop, and so can use what belongs to it; any other model works beside it, in threads
+    or processes.
     """
-    from outpace.flow.arun import AsyncRun  # noqa: PLC0415
-
-    job = make_job(
-        fn,
-        items,
-        setup=setup,
-        ordered=ordered,
-        chunk=chunk,
-        timeout=timeout,
-        retries=retries,
-        record=record,
-        on_error=on_error,
-        allow_async_items=True,
-    )
-    care = make_care(max_items, max_memory, max_crashes)
-    return AsyncRun(
-        _flow(job, model, workers, in_flight, care, progress=progress), as_values(on_error)
-    )
+    return _async_run(_flow(**locals(), allow_async_items=True), as_values(on_error))
 
 
+@door
 def arun(
     fn: Callable[..., Any],
-    items: Iterable[Any] | AsyncIterable[Any],
-    *,
+    *iterables: Iterable[Any] | AsyncIterable[Any],
     model: str = "auto",
     workers: int | None = None,
     in_flight: int | None = None,
@@ -182,6 +149,7 @@ def arun(
     setup: Callable[[], Any] | None = None,
     timeout: float | None = None,
     retries: int | Retry = 0,
+    starmap: bool = False,
     max_items: int | None = None,
     max_memory: float | None = None,
     max_crashes: int | None = None,
@@ -189,34 +157,33 @@ def arun(
     progress: bool | Callable[[Snapshot], object] | None = None,
 ) -> AsyncRun[Outcome]:
     """Do what `run` does from inside a running event loop, to be used with `async for`."""
+    return _async_run(_flow(**locals(), allow_async_items=True), as_outcomes())
+
+
+def _async_run(flow: Flow, view: View) -> AsyncRun[Any]:
+    """Make a run to be awaited."""
     from outpace.flow.arun import AsyncRun  # noqa: PLC0415
 
-    job = make_job(
-        fn,
-        items,
-        setup=setup,
-        ordered=ordered,
-        chunk=chunk,
-        timeout=timeout,
-        retries=retries,
-        record=record,
-        on_error="return",
-        allow_async_items=True,
-    )
-    care = make_care(max_items, max_memory, max_crashes)
-    return AsyncRun(_flow(job, model, workers, in_flight, care, progress=progress), as_outcomes)
+    return AsyncRun(flow, view)
 
 
 def _flow(
-    job: Job,
+    fn: Callable[..., Any],
+    iterables: tuple[Any, ...],
+    *,
     model: str,
     workers: int | None,
     in_flight: int | None,
-    care: Care,
-    *,
+    max_items: int | None,
+    max_memory: float | None,
+    max_crashes: int | None,
     progress: Any,
+    on_error: str = "return",
+    **of_job: Any,
 ) -> Flow:
-    """Put a job and a model together."""
+    """Put a job and a model together: what a door was given, every argument of it by its name."""
+    job = make_job(fn, *iterables, on_error=on_error, **of_job)
+    care = make_care(max_items, max_memory, max_crashes)
     shown = None
     if progress is not None and progress is not False:
         from outpace.report.progress import make_progress  # noqa: PLC0415 - for who wants to see it
@@ -305,6 +272,7 @@ def fetch(
     )
 
 
+@door
 def race(
     functions: Callable[..., Any] | Sequence[Callable[..., Any]],
     items: Iterable[Any],

@@ -15,6 +15,9 @@ import sys
 # Paths are strings in this file: pathlib would be 4 of the milliseconds of `import outpace`.
 CGROUPS = "/sys/fs/cgroup"
 
+# Seconds (23 days) that every system can wait for at once: epoll counts milliseconds in 31 bits.
+LONGEST_WAIT = 2_000_000.0
+
 
 @functools.cache
 def usable_cpus() -> int:

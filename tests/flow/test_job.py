@@ -114,6 +114,26 @@ def test_bad_input_is_one_line_that_names_it(name: str, what: str) -> None:
     assert isinstance(raised.value, ValueError if kind is not UsageTypeError else TypeError)
 
 
+SECONDS = {"nothing": 0, "less": -1.5, "no number": float("nan"), "endless": float("inf")}
+
+
+@pytest.mark.parametrize("what", SECONDS)
+def test_a_timeout_that_is_no_time_is_one_line(what: str) -> None:
+    with pytest.raises(UsageError, match="timeout must be a number of seconds above 0, not"):
+        outpace.map(one, [1], timeout=SECONDS[what])
+
+
+@pytest.mark.parametrize(
+    "model", ["serial", "threads", "asyncio", "processes", "processes+asyncio"]
+)
+@pytest.mark.parametrize("timeout", [1e300, 10**400, 3e6], ids=["1e300", "10**400", "35 days"])
+@pytest.mark.parametrize("fn", [one, later], ids=["plain", "coroutine"])
+def test_a_timeout_longer_than_anybody_can_wait_is_none(
+    model: str, timeout: float, fn: Callable[[Any], Any]
+) -> None:
+    assert list(outpace.map(fn, [1, 2], model=model, timeout=timeout)) == [1, 2]
+
+
 def test_a_model_that_cannot_run_here_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     from outpace.hosts.processes import Processes
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from outpace.errors import (
 )
 from outpace.flow.data import Failure
 from outpace.flow.retry import Retry
+from outpace.machine import LONGEST_WAIT
 
 
 def pause(retry: Retry, attempt: int, error: BaseException, chance: float = 1.0) -> float | None:
@@ -75,6 +78,46 @@ def test_a_function_says_exactly_how_long() -> None:
     assert pause(retry, 3, OSError(-99), chance=0.1) == 0.0
 
 
+def test_no_pause_is_longer_than_a_system_can_wait() -> None:
+    assert pause(Retry(wait=1e300, longest=1e300), 3, OSError()) == LONGEST_WAIT
+    assert pause(Retry(wait=lambda *_: 1e300), 1, OSError()) == LONGEST_WAIT
+
+
+def broken(*_: Any) -> Any:
+    raise LookupError("no such rule")
+
+
+@pytest.mark.parametrize(
+    ("retry", "says"),
+    [
+        (Retry(wait=lambda *_: None), "ValueError: wait= returned None, not a number of seconds"),
+        (
+            Retry(wait=lambda *_: math.nan),
+            "ValueError: wait= returned nan, not a number of seconds",
+        ),
+        (
+            Retry(wait=lambda *_: math.inf),
+            "ValueError: wait= returned inf, not a number of seconds",
+        ),
+        (Retry(wait=lambda *_: "1 s"), "TypeError: must be real number, not str"),
+        (Retry(wait=lambda *_: 10**400), "OverflowError: int too large to convert to float"),
+        (Retry(wait=lambda: 1), "TypeError: .*takes 0 positional arguments"),
+        (Retry(wait=broken), "LookupError: no such rule"),
+        (Retry(on=broken), "LookupError: no such rule"),
+    ],
+)
+def test_a_function_that_gives_nonsense_makes_the_failure_final_and_is_named(
+    retry: Retry, says: str
+) -> None:
+    own = OSError("the item's own")
+    failure = Failure(own)
+    assert retry.pause(1, failure, lambda: 0.0) is None
+    assert isinstance(failure.error, UsageError)
+    assert re.search(f"^a function of Retry failed: {says}", str(failure.error))
+    assert failure.error.__cause__ is not None
+    assert failure.error.__cause__.__context__ is own
+
+
 @given(
     attempt=st.integers(1, 10_000),
     wait=st.floats(0, 1e6),
@@ -101,6 +144,15 @@ def test_no_pause_is_longer_than_the_longest_or_below_nothing(
         ({"wait": -1}, UsageError, "wait="),
         ({"wait": "1 s"}, UsageError, "wait="),
         ({"longest": None}, UsageError, "longest="),
+        ({"on": int}, UsageTypeError, "on=…. is an exception class, .* not <class 'int'>"),
+        ({"on": object}, UsageTypeError, "on="),
+        ({"wait": math.inf}, UsageError, "wait=…. is a number of seconds, 0 or more, not inf"),
+        ({"wait": math.nan}, UsageError, "wait=.*not nan"),
+        ({"wait": True}, UsageError, "wait=.*not True"),
+        ({"wait": 10**400}, UsageError, "wait="),
+        ({"longest": math.inf}, UsageError, "longest=.*not inf"),
+        ({"longest": math.nan}, UsageError, "longest=.*not nan"),
+        ({"longest": abs}, UsageError, "longest="),
     ],
 )
 def test_what_cannot_work_is_said_at_once(
@@ -133,6 +185,21 @@ def test_an_item_is_tried_until_it_succeeds_and_says_how_often(model: str, tmp_p
     assert [(o.value, o.attempts) for o in outcomes] == [(0, 1), (1, 1), (2, 3), (3, 1), (4, 1)]
     assert run.summary.retries == 2
     assert run.summary.failed == 0
+
+
+@pytest.mark.parametrize("model", ["serial", "threads", "asyncio", "processes"])
+def test_a_function_that_gives_nonsense_costs_the_items_that_failed(model: str) -> None:
+    def one_fails(item: int) -> int:
+        if item == 1:
+            raise OSError("no")
+        return item
+
+    retry = Retry(wait=lambda *_: None)  # type: ignore[arg-type,return-value]
+    outcomes = list(outpace.run(one_fails, range(3), model=model, retries=retry))
+    assert [o.kind for o in outcomes] == ["done", "failed", "done"]
+    assert isinstance(outcomes[1].error, UsageError)
+    with pytest.raises(UsageError, match="wait= returned None"):
+        list(outpace.map(one_fails, range(3), model=model, retries=retry))
 
 
 @pytest.mark.parametrize("model", ["serial", "threads", "asyncio", "processes"])

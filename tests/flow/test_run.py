@@ -382,7 +382,7 @@ def test_the_summary_counts_and_times_what_happened() -> None:
     assert summary.makespan_s > 0
     assert summary.throughput == pytest.approx(10 / summary.makespan_s)
     assert "1 failed" in str(summary)
-    assert repr(run) == "<outpace.Run threads: 10 items settled>"
+    assert repr(run) == "<outpace.Run threads: 10 of 10 items settled>"
 
 
 def test_an_outcome_has_its_item_its_times_and_its_place() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from outpace.errors import TemporaryFetchError, UsageError, UsageTypeError, WorkerLostError
+from outpace.errors import TemporaryFetchError, UsageError, WorkerLostError
 from outpace.fetching import resume as earlier
 from outpace.fetching import source
 from outpace.fetching.manifest import Line, Manifest
@@ -24,6 +24,7 @@ from outpace.fetching.work import Work
 from outpace.flow.data import Outcome
 from outpace.flow.flow import Flow
 from outpace.flow.job import Job, check_positive
+from outpace.flow.keywords import refuse
 from outpace.flow.protocol import Call
 from outpace.flow.retry import Retry
 from outpace.flow.run import Run
@@ -122,9 +123,8 @@ def open_fetch(
     check_positive("look_ahead", look_ahead)
     if type(retries) is not int or retries < 0:
         raise UsageError(f"retries is a whole number, 0 or more, not {retries!r:.80}")
-    unknown = settings.keys() - inspect.signature(make_getter).parameters.keys()
-    if unknown:
-        raise UsageTypeError(f"fetch has no setting {min(unknown)!r}")
+    own = inspect.signature(open_fetch).parameters.keys() - {"settings", "look_ahead", "outcomes"}
+    refuse("fetch", settings, inspect.signature(make_getter).parameters.keys(), own)
     getter = make_getter(**settings)
     allow_files(getter.in_flight)
     kinds = () if isinstance(retry_failed, bool) else tuple(retry_failed)

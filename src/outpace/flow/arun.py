@@ -23,6 +23,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from outpace.errors import UsageError
 from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import Pull, Settle, Start
+from outpace.flow.face import Face
 from outpace.flow.flow import Flow
 from outpace.flow.order import Release
 from outpace.flow.run import LEFT
@@ -55,7 +56,7 @@ class AsyncWorkers(Protocol):
         ...
 
 
-class AsyncRun(Generic[T]):
+class AsyncRun(Face, Generic[T]):
     """Iterate with `async for` over the values (or outcomes) of a job. Use it once.
 
     `aclose`, the end of an `async with` block and leaving the loop stop the work.

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from outpace.flow.show import as_html, seconds, shown
+
 if TYPE_CHECKING:  # columns and boards are made where items run
     from outpace.flow.trace import Blocked, Trace
 
@@ -200,6 +202,19 @@ class Outcome:
         """Say whether there is a value."""
         return self.kind == "done"
 
+    def __repr__(self) -> str:
+        """Say it in one short line: what became of which item, with what, and how long it took."""
+        came = self.value if self.ok else self.error
+        tried = f", {self.attempts} attempts" if self.attempts > 1 else ""
+        return (
+            f"<{type(self).__name__} {self.index}: {shown(self.item, 40)} -> {shown(came, 40)}, "
+            f"{seconds(self.ended - self.started)}{tried}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show itself in a notebook, and where the error came from."""
+        return as_html(repr(self), self.traceback)
+
 
 class Done(Outcome):
     """Be the outcome of an item that returned: `value` is what it returned."""
@@ -287,3 +302,12 @@ class Summary:
         )
         loop = [*map(str, self.blocked), *filter(None, (self.saturation,))]
         return "\n".join([line, *self.reasons, *loop])
+
+    def __repr__(self) -> str:
+        """Say the first line of it."""
+        return "<outpace.Summary: {}>".format(str(self).partition("\n")[0])
+
+    def _repr_html_(self) -> str:
+        """Show itself in a notebook."""
+        line, _, more = str(self).partition("\n")
+        return as_html(line, more)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterable, Callable, Iterable, Sized
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -12,9 +12,11 @@ from outpace.errors import UsageError, UsageTypeError
 from outpace.flow.data import Record
 from outpace.flow.protocol import Call, Care
 from outpace.flow.retry import Retry
-from outpace.machine import usable_memory
+from outpace.flow.rows import AsyncRows, Rows, Spread
+from outpace.machine import LONGEST_WAIT, usable_memory
 
 OnError = Literal["raise", "skip", "return"]
+FORMS = {1: "item", 2: "x, y", 3: "x, y, z"}  # how a function is called
 
 
 @dataclass(slots=True, frozen=True)
@@ -32,23 +34,24 @@ class Job:
 
 def make_job(
     fn: Callable[..., Any],
-    items: Iterable[Any] | AsyncIterable[Any],
-    *,
+    *iterables: Iterable[Any] | AsyncIterable[Any],
     setup: Callable[[], Any] | None = None,
     ordered: bool = True,
     chunk: int | None = None,
     timeout: float | None = None,
     retries: int | Retry = 0,
+    starmap: bool = False,
     on_error: str = "raise",
     record: str = "default",
     allow_async_items: bool = False,
 ) -> Job:
     """Check what the user passed; raise `UsageError` or `UsageTypeError` for what cannot work."""
     _check_setup(setup)
-    check_function(fn, takes_state=setup is not None)
-    _check_items(items, allow_async=allow_async_items)
+    _check_callable(fn, iterables)
+    _check_iterables(iterables, starmap=starmap, allow_async=allow_async_items)
+    check_function(fn, _arguments(iterables, starmap=starmap), takes_state=setup is not None)
     check_positive("chunk", chunk)
-    check_seconds("timeout", timeout)
+    timeout = check_seconds("timeout", timeout)
     if on_error not in ("raise", "skip", "return"):
         msg = f"on_error is 'raise', 'skip' or 'return', not {on_error!r}"
         raise UsageError(msg)
@@ -56,7 +59,11 @@ def make_job(
         msg = f"record is 'off', 'default' or 'full', not {record!r:.80}"
         raise UsageError(msg)
     retry = retries if isinstance(retries, Retry) else Retry(retries)
-    call = Call(fn, setup, is_async=is_coroutine_function(fn), timeout=timeout)
+    items = iterables[0]
+    if len(iterables) > 1:
+        items = (AsyncRows if any(map(_is_async, iterables)) else Rows)(iterables)
+    called = Spread(fn) if starmap or len(iterables) > 1 else fn
+    call = Call(called, setup, is_async=is_coroutine_function(fn), timeout=timeout)
     if record != call.record:
         call = replace(call, record=record)  # type: ignore[arg-type] # it is one of them
     return Job(
@@ -103,27 +110,37 @@ def count(items: object) -> int | None:
         return None
 
 
-def check_function(fn: object, *, takes_state: bool) -> None:
-    """Raise `UsageTypeError` unless it can be called with an item (and a state)."""
-    if not callable(fn):
-        msg = f"the function must be callable, and this is {_kind(fn)}: {fn!r:.80}"
-        raise UsageTypeError(msg)
+def check_function(fn: Callable[..., Any], arguments: int | None, *, takes_state: bool) -> None:
+    """Raise `UsageTypeError` unless it can be called with so many arguments (and a state).
+
+    None stands for a number that only the items know.
+    """
     try:
         signature = inspect.signature(fn)
     except (ValueError, TypeError):  # many built-ins have none
         return
+    if arguments is None:
+        return
     try:
-        signature.bind(*((None, None) if takes_state else (None,)))
+        signature.bind(*[None] * (arguments + takes_state))
     except TypeError as error:
         name = getattr(fn, "__name__", type(fn).__name__)
-        form = f"{name}(item, state)" if takes_state else f"{name}(item)"
+        form = FORMS.get(arguments, "x, y, …") + ", state" * takes_state
         hint = (
-            "the second argument is what setup opens"
+            f"the {'second' if arguments == 1 else 'last'} argument is what setup opens"
             if takes_state
             else "bind other arguments with functools.partial, or open them in setup="
         )
-        msg = f"outpace calls {form}, and {name}{signature} cannot be called so: {error}; {hint}"
+        msg = f"outpace calls {name}({form}), and {name}{signature} cannot be called so: {error}; {hint}"
         raise UsageTypeError(msg) from None
+
+
+def _arguments(iterables: Sequence[Any], *, starmap: bool) -> int | None:
+    """Count what the function is called with; None where only the items say so."""
+    if not starmap:
+        return len(iterables)
+    first = iterables[0][0] if isinstance(iterables[0], list | tuple) and iterables[0] else None
+    return len(first) if isinstance(first, list | tuple) else None
 
 
 def check_positive(name: str, value: object) -> None:
@@ -138,16 +155,17 @@ def check_positive(name: str, value: object) -> None:
         raise UsageError(msg)
 
 
-def check_seconds(name: str, value: object) -> None:
-    """Raise unless it is None or a number of seconds above 0."""
+def check_seconds(name: str, value: Any) -> float | None:
+    """Return it, None where it is none or longer than anybody can wait; raise unless it is above 0."""
     if value is None:
-        return
+        return None
     if not isinstance(value, int | float) or isinstance(value, bool):
         msg = f"{name} must be a number of seconds, not {_kind(value)}: {value!r:.80}"
         raise UsageTypeError(msg)
     if not 0 < value < float("inf"):
         msg = f"{name} must be a number of seconds above 0, not {value}; leave it out for none"
         raise UsageError(msg)
+    return value if value <= LONGEST_WAIT else None
 
 
 def is_coroutine_function(fn: object) -> bool:
@@ -169,15 +187,40 @@ def _check_setup(setup: object) -> None:
         raise UsageTypeError(msg)
 
 
-def _check_items(items: object, *, allow_async: bool) -> None:
-    """Raise `UsageTypeError` unless the items can be iterated over here."""
-    if isinstance(items, AsyncIterable) and not isinstance(items, Iterable):
-        if not allow_async:
-            msg = "the items are an asynchronous iterable; use outpace.amap or outpace.arun"
-            raise UsageTypeError(msg)
-    elif not hasattr(items, "__iter__") and not hasattr(items, "__getitem__"):
-        msg = f"the items must be iterable, and this is {_kind(items)}: {items!r:.80}"
+def _check_callable(fn: object, iterables: Sequence[object]) -> None:
+    """Raise `UsageTypeError` unless the function is one; say so where it stands behind the items."""
+    if not callable(fn):
+        hint = "; it comes first, then the items" if any(map(callable, iterables)) else ""
+        msg = f"the function must be callable, and this is {_kind(fn)}: {fn!r:.80}{hint}"
         raise UsageTypeError(msg)
+
+
+def _check_iterables(iterables: Sequence[object], *, starmap: bool, allow_async: bool) -> None:
+    """Raise unless there are items, and all of them can be iterated over here."""
+    if not iterables:
+        raise UsageTypeError("there are no items: give an iterable after the function")
+    if not isinstance(starmap, bool):
+        raise UsageTypeError(f"starmap is True or False, not {_kind(starmap)}: {starmap!r:.80}")
+    if starmap and len(iterables) > 1:
+        raise UsageError(
+            "starmap=True is for one iterable of tuples; several iterables go without it"
+        )
+    for n, items in enumerate(iterables, 1):
+        if _is_async(items):
+            if not allow_async:
+                msg = "the items are an asynchronous iterable; use outpace.amap or outpace.arun"
+                raise UsageTypeError(msg)
+        elif not hasattr(items, "__iter__") and not hasattr(items, "__getitem__"):
+            which, hint = "this", ""
+            if n > 1:
+                which, hint = f"iterable {n}", "; options go by name, as in workers=4"
+            msg = f"the items must be iterable, and {which} is {_kind(items)}: {items!r:.80}{hint}"
+            raise UsageTypeError(msg)
+
+
+def _is_async(items: object) -> bool:
+    """Say whether it can be iterated over asynchronously only."""
+    return isinstance(items, AsyncIterable) and not isinstance(items, Iterable)
 
 
 def _kind(value: object) -> str:

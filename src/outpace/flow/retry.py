@@ -9,12 +9,15 @@ Pure: no clock, and the dice are thrown by whoever asks. Tested by `tests/flow/t
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from outpace.errors import TransferError, UsageError, UsageTypeError
 from outpace.flow.data import Failure
+from outpace.machine import LONGEST_WAIT
 
 On = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], Any]
 Wait = float | Callable[[int, BaseException], float]
@@ -49,31 +52,46 @@ class Retry:
         if self.times < 0:
             msg = f"retries must be at least 0, not {self.times}"
             raise UsageError(msg)
-        classes: tuple[Any, ...] = self.on if isinstance(self.on, tuple) else ()
-        if not callable(self.on) and not (classes and all(map(_is_exception, classes))):
+        classes: tuple[Any, ...] = self.on if isinstance(self.on, tuple) else (self.on,)
+        is_function = callable(self.on) and not isinstance(self.on, type)
+        if not is_function and not (classes and all(map(_is_exception, classes))):
             msg = (
                 "Retry(on=…) is an exception class, a tuple of them, or a function, "
                 f"not {self.on!r:.80}"
             )
             raise UsageTypeError(msg)
-        numbers: tuple[tuple[str, Any], ...] = (("wait", self.wait), ("longest", self.longest))
-        for name, value in numbers:
-            if not callable(value) and not (isinstance(value, int | float) and value >= 0):
-                msg = f"Retry({name}=…) is a number of seconds, 0 or more, not {value!r:.80}"
-                raise UsageError(msg)
+        if not callable(self.wait):
+            _check_seconds("wait", self.wait)
+        _check_seconds("longest", self.longest)
 
     def pause(self, attempt: int, failure: Failure, dice: Callable[[], float]) -> float | None:
         """Return the seconds until the next attempt, or None when this failure is final.
 
-        `dice` gives a number from 0 to 1.
+        `dice` gives a number from 0 to 1. Where a function of the user's raises, or returns no number of
+        seconds, the failure is final and its error says so; the item's own is behind it.
         """
         error = failure.error
-        if attempt > self.times or failure.kind == "cancelled" or not self._covers(error):
+        try:
+            if attempt > self.times or failure.kind == "cancelled" or not self._covers(error):
+                return None
+            return min(self._wait(attempt, error, dice), LONGEST_WAIT)
+        except Exception as wrong:  # noqa: BLE001 - the user's own function can raise anything
+            wrong.__context__ = error
+            failure.error = UsageError(
+                f"a function of Retry failed: {type(wrong).__name__}: {wrong}"
+            )
+            failure.error.__cause__ = wrong
             return None
-        if callable(self.wait):
-            return max(0.0, float(self.wait(attempt, error)))
-        doublings = min(attempt - 1, 64)  # a float has no more
-        return dice() * min(self.longest, self.wait * 2.0**doublings)
+
+    def _wait(self, attempt: int, error: BaseException, dice: Callable[[], float]) -> float:
+        """Return the seconds from this attempt to the next, however many."""
+        if not callable(self.wait):
+            doublings = min(attempt - 1, 64)  # a float has no more
+            return dice() * min(self.longest, self.wait * 2.0**doublings)
+        found: Any = self.wait(attempt, error)
+        if found is None or not math.isfinite(found):
+            raise ValueError(f"wait= returned {found!r:.80}, not a number of seconds")
+        return max(0.0, float(found))
 
     def _covers(self, error: BaseException) -> bool:
         """Say whether this exception is one to try again after."""
@@ -83,6 +101,14 @@ class Retry:
                 not isinstance(error, TransferError) or TransferError in classes
             )
         return bool(self.on(error))
+
+
+def _check_seconds(name: str, value: Any) -> None:
+    """Raise `UsageError` unless it is a number of seconds that can be waited for or counted with."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= sys.float_info.max:
+        msg = f"Retry({name}=…) is a number of seconds, 0 or more, not {value!r:.80}"
+        raise UsageError(msg)
 
 
 def _is_exception(value: object) -> bool:

@@ -22,6 +22,7 @@ from outpace.errors import UsageError
 from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import Pull, Settle, Start
 from outpace.flow.ending import Terminated, tell, terminable, without_ours
+from outpace.flow.face import Face
 from outpace.flow.flow import Flow
 from outpace.flow.order import Release
 from outpace.flow.protocol import Workers
@@ -36,7 +37,7 @@ LEFT = (
 clock = time.perf_counter
 
 
-class Run(Generic[T]):
+class Run(Face, Generic[T]):
     """Iterate over the values (or outcomes) of a job, working only while somebody asks.
 
     Use it once: in a `for`, with `next`, or in a `with` block. `close`, the end of the `with` block
@@ -125,10 +126,6 @@ class Run(Generic[T]):
         else:
             self._values.close()
             self._finalizer()
-
-    def __repr__(self) -> str:
-        """Say how far it is."""
-        return f"<outpace.Run {self.model}: {self._flow.dispatcher.counts.settled} items settled>"
 
 
 def releases(flow: Flow) -> Generator[Release, None, None]:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from outpace.flow.data import Outcome, Settled
+if TYPE_CHECKING:  # an outcome shows itself by what is here
+    from outpace.flow.data import Outcome, Settled
+
+View = Callable[["Settled", Sequence[int]], Iterator[Any]]
 
 
-def as_outcomes(settled: Settled, positions: Sequence[int]) -> Iterator[Outcome]:
+def as_outcomes() -> View:
     """Show an `Outcome` an item."""
-    return map(settled.outcome, positions)
+    run = object()
+
+    def view(settled: Settled, positions: Sequence[int]) -> Iterator[Outcome]:
+        failures = settled.report.failures
+        for position in positions if failures else ():
+            if position in failures:
+                noted(settled, position, run)
+        return map(settled.outcome, positions)
+
+    return view
 
 
-def as_values(on_error: str) -> Callable[[Settled, Sequence[int]], Iterator[Any]]:
+def as_values(on_error: str) -> View:
     """Show bare values; a failed item raises, is left out, or gives its exception."""
+    run = object()
 
     def view(settled: Settled, positions: Sequence[int]) -> Iterator[Any]:
         values, failures = settled.report.values, settled.report.failures
@@ -26,35 +39,77 @@ def as_values(on_error: str) -> Callable[[Settled, Sequence[int]], Iterator[Any]
 
     def mixed(settled: Settled, positions: Sequence[int]) -> Iterator[Any]:
         for position in positions:
-            failure = settled.report.failures.get(position)
-            if failure is None:
+            if position not in settled.report.failures:
                 yield settled.report.values[position]
             elif on_error == "raise":
-                raise noted(settled, position)
+                raise raisable(noted(settled, position, run))
             elif on_error == "return":
-                yield failure.error
+                yield noted(settled, position, run)
 
     return view
 
 
-def noted(settled: Settled, position: int) -> BaseException:
-    """Return the item's own exception, with the item and the worker's traceback noted on it."""
+class Note(str):
+    """A note on an exception that knows which run has made it; in a pickle it is a plain string."""
+
+    __slots__ = ("run",)
+    run: object
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel without that: the run is none of another process."""
+        return str, (str(self),)
+
+
+def noted(settled: Settled, position: int, run: object) -> BaseException:
+    """Return the item's own exception, with the item and the worker's traceback noted on it.
+
+    Once for each run: an item may be looked at again, and items may raise one and the same exception.
+    """
     failure = settled.report.failures[position]
     error = failure.error
+    if any(getattr(note, "run", None) is run for note in getattr(error, "__notes__", ())):
+        return error
     if failure.traceback:
         error.add_note(f"in a worker process:\n{failure.traceback.rstrip()}")
     index = settled.report.indexes[position]
-    error.add_note(f"outpace: this was item {index}: {shown(settled.items[position])}")
+    note = Note(f"outpace: this was item {index}: {shown(settled.items[position])}")
+    note.run = run
+    error.add_note(note)
     return error
 
 
+def raisable(error: BaseException) -> BaseException:
+    """Return what can be raised where values are taken; some exceptions mean something else there."""
+    if not isinstance(error, StopIteration | StopAsyncIteration | GeneratorExit):
+        return error
+    # As PEP 479 has it: raised here, it would be the end of the values, or of whoever takes them.
+    what = type(error).__name__
+    instead = RuntimeError(
+        f"an item raised {what}: {error}" if str(error) else f"an item raised {what}"
+    )
+    instead.__cause__ = error
+    for note in getattr(error, "__notes__", ()):
+        instead.add_note(note)
+    return instead
+
+
 def shown(item: object, width: int = 80) -> str:
-    """Show an item in a message: its repr, cut to a width, whatever its repr does."""
+    """Show an item in a message: its repr in one line, cut to a width, whatever its repr does."""
     try:
-        text = repr(item)
+        text = repr(item[: width + 1] if isinstance(item, str | bytes) else item)
     except Exception as error:  # noqa: BLE001 - a repr can raise anything
         text = f"<{type(item).__name__} whose repr raises {type(error).__name__}>"
+    if "\n" in text:
+        text = " ".join(map(str.strip, text.splitlines()))
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def as_html(line: str, more: str | None = None) -> str:
+    """Show a line, and a text below it, in a notebook."""
+    from html import escape  # noqa: PLC0415 - for notebooks
+
+    below = f"<pre>{escape(more)}</pre>" if more else ""
+    return f"<div><code>{escape(line)}</code>{below}</div>"
 
 
 def seconds(value: float | None) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from outpace.errors import UsageError, UsageTypeError
 from outpace.flow.data import Summary
 from outpace.flow.job import check_positive, make_care, make_job
+from outpace.flow.keywords import door
 from outpace.flow.retry import Retry
 from outpace.futures.calls import (
     Initializer,
@@ -55,6 +56,7 @@ class Executor(StandardExecutor):
     Raises `UsageError` or `UsageTypeError` at once for arguments that cannot work.
     """
 
+    @door
     def __init__(
         self,
         model: str | int = "processes",

@@ -37,6 +37,7 @@ from outpace.flow.board import Shape
 from outpace.flow.data import Chunk, Failure, Report, Returned
 from outpace.flow.ending import Terminated
 from outpace.flow.protocol import Call, Workers
+from outpace.hosts._chain import Chain, behind
 from outpace.hosts._family import BORN_OF
 from outpace.hosts._filters import set_filters
 from outpace.hosts._group import CUT_OFF, WHERE, kill_group
@@ -302,6 +303,14 @@ def _pack_each(report: Report) -> Packed:
 
 
 def _pack_error(error: BaseException) -> Packed:
+    """Pickle an exception, and what it came from, so that they surely load."""
+    packed, links = _pack_alone(error), []
+    with contextlib.suppress(Exception):  # what the user has made of `__cause__` can raise anything
+        links = [(how, bytes(_pack_alone(one).pickle)) for how, one in behind(error)]
+    return pack(Chain(bytes(packed.pickle), links)) if links else packed
+
+
+def _pack_alone(error: BaseException) -> Packed:
     """Pickle an exception so that it surely loads; else something that stands in for it."""
     try:
         packed = pack(error, whole=True)

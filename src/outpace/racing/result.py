@@ -94,6 +94,14 @@ class Race:
         """Return the table, the notes and the recommendation."""
         return self.show(self)
 
+    def __repr__(self) -> str:
+        """Say in one line what was raced, and what to use; `print` shows the table."""
+        name, items = self.job.get("name", ""), self.job.get("items", 0)
+        return (
+            f"<outpace.Race {name}: {items} items under {len(self.entrants)} models; "
+            f"use {self.recommendation.model}>"
+        )
+
     def entrant(self, model: str) -> Entrant:
         """Return a model's part; raise KeyError when it had none."""
         for entrant in self.entrants:

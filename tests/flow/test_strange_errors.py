@@ -1,0 +1,98 @@
+"""Exceptions that mean something to whoever takes values: the end of a loop, of a generator."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import outpace
+from outpace.registry import all_models
+
+MODELS = ["auto", *(model.name for model in all_models() if model.unavailable() is None)]
+every = pytest.mark.parametrize("model", MODELS)
+STRANGE = [StopIteration, StopAsyncIteration, GeneratorExit]
+strange = pytest.mark.parametrize("error", STRANGE, ids=lambda error: error.__name__)
+
+
+def raising(error: type[BaseException], text: str = "") -> Callable[[int], int]:
+    def odd(item: int) -> int:
+        if item == 2:
+            raise error(text) if text else error
+        return item
+
+    return odd
+
+
+@every
+@strange
+def test_it_is_raised_as_an_error_that_names_it(model: str, error: type[BaseException]) -> None:
+    got: list[int] = []
+    with pytest.raises(RuntimeError) as caught:
+        got.extend(outpace.map(raising(error), range(4), model=model))
+    assert got == [0, 1]
+    assert str(caught.value) == f"an item raised {error.__name__}"
+    assert type(caught.value.__cause__) is error
+    assert caught.value.__notes__[-1] == "outpace: this was item 2: 2"
+
+
+@every
+@strange
+def test_next_raises_it_so_too(model: str, error: type[BaseException]) -> None:
+    with outpace.map(raising(error, "mine"), range(4), model=model) as run:
+        assert [next(run), next(run)] == [0, 1]
+        with pytest.raises(RuntimeError, match=f"an item raised {error.__name__}: mine"):
+            next(run)
+
+
+@every
+@strange
+def test_an_awaited_run_raises_it_so_too(model: str, error: type[BaseException]) -> None:
+    async def main() -> list[int]:
+        run = outpace.amap(raising(error), range(4), model=model)
+        got = [await anext(run), await anext(run)]
+        with pytest.raises(RuntimeError) as caught:
+            await anext(run)
+        assert str(caught.value) == f"an item raised {error.__name__}"
+        assert type(caught.value.__cause__) is error
+        return got
+
+    assert asyncio.run(main()) == [0, 1]
+
+
+@every
+@strange
+def test_returned_and_in_an_outcome_it_is_what_it_is(
+    model: str, error: type[BaseException]
+) -> None:
+    values: list[Any] = list(outpace.map(raising(error), range(4), model=model, on_error="return"))
+    assert [type(value) for value in values] == [int, int, error, int]
+    outcomes = list(outpace.run(raising(error), range(4), model=model))
+    assert [type(outcome.error) for outcome in outcomes] == [
+        type(None),
+        type(None),
+        error,
+        type(None),
+    ]
+
+
+@every
+def test_a_map_of_next_ends_in_an_error_and_not_early(model: str) -> None:
+    with pytest.raises(RuntimeError, match="an item raised StopIteration"):
+        list(outpace.map(lambda items: next(iter(items)), [[1], [], [3]], model=model))
+
+
+@every
+@strange
+def test_a_coroutine_function_that_raises_it_fails_the_item(
+    model: str, error: type[BaseException]
+) -> None:
+    async def odd(item: int) -> int:
+        await asyncio.sleep(0)
+        return raising(error)(item)
+
+    outcomes = list(outpace.run(odd, range(4), model=model))
+    assert [outcome.kind for outcome in outcomes] == ["done", "done", "failed", "done"]
+    assert error.__name__ in repr(outcomes[2].error)
