@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import hypothesis
 import psutil
 import pytest
 
@@ -36,6 +37,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Seconds that nothing takes, on whatever machine: what has not come by then never comes. A test waits
 # no longer for anything that hangs, and pytest's own timeout is longer still.
 NEVER = 120.0
+hypothesis.settings.register_profile(  # how long an example takes is the machine's doing
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 PATIENCE = 30.0  # seconds that what is ending has to end; usually it has ended already
 OURS = f"OUTPACE_TESTED_BY={os.getpid()}"  # in the environment of every process that we start
 PROGRAMS = {

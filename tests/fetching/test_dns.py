@@ -38,17 +38,24 @@ threading.Thread(target=server.serve_forever, daemon=True).start()
 import outpace
 dead = [f"http://host-{n}.example/" for n in range(20)]
 good = [f"http://127.0.0.1:{server.server_port}/{n}" for n in range(200)]
-began = time.monotonic()
+
+def stalled():  # as in tests/conftest.py, which is not to be had here
+    try:
+        return int(open("/proc/pressure/cpu").readline().partition("total=")[2]) / 1e6
+    except (OSError, ValueError):
+        return 0.0
+
+began, stood_still = time.monotonic(), stalled()
 ends = {"done": [], "failed": [], "timed-out": []}
 kinds = set()
 for outcome in outpace.fetch(dead + good, connect_timeout=1.5, retries=0):
-    ends[outcome.kind].append(time.monotonic() - began)
+    ends[outcome.kind].append((time.monotonic() - began, stalled() - stood_still))
     kinds.add(outcome.error.kind if outcome.error else None)
 print(json.dumps({
     "good": len(ends["done"]), "good_by": max(ends["done"]),
     "dead": len(ends["failed"]) + len(ends["timed-out"]),
     "dead_by": max(ends["failed"] + ends["timed-out"]),
-    "closed_by": time.monotonic() - began,
+    "closed_by": (time.monotonic() - began, stalled() - stood_still),
     "kinds": sorted(map(str, kinds)),
 }), flush=True)
 """
@@ -66,7 +73,7 @@ def test_a_resolver_that_never_answers_is_a_matter_of_dns_and_holds_up_nobody(tm
         [*ALONE, sys.executable, str(tmp_path / "inside.py"), str(tmp_path / "resolv.conf")],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=240,
         check=False,
     )
 
@@ -74,5 +81,11 @@ def test_a_resolver_that_never_answers_is_a_matter_of_dns_and_holds_up_nobody(tm
     found = json.loads(done.stdout)
     assert (found["good"], found["dead"]) == (200, 20)
     assert found["kinds"] == ["None", "dns"]
-    assert found["good_by"] < 1.5 <= found["dead_by"] < 10
-    assert found["closed_by"] < 10
+    assert watch(*found["good_by"]) < 1.5 <= found["dead_by"][0]
+    assert watch(*found["dead_by"]) < 10
+    assert watch(*found["closed_by"]) < 10
+
+
+def watch(seconds: float, stalled: float) -> float:
+    """Return the seconds without those in which somebody waited for a core."""
+    return seconds - stalled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -129,11 +130,14 @@ def test_a_run_that_is_left_takes_no_longer_than_its_setups_need(
         yield
         (tmp_path / str(os.getpid())).touch()
 
-    with outpace.map(lambda n, _: n, range(100), model="processes", workers=2, setup=setup) as run:
-        next(run)
+    options: dict[str, Any] = {"model": "processes", "workers": 2, "chunk": 1, "setup": setup}
+    with outpace.map(lambda *_: os.getpid(), itertools.count(), **options) as run:
+        workers: set[int] = set()
+        while len(workers) < 2:
+            workers.add(next(run))
         seconds = stopwatch()
     assert seconds() < EXIT_PATIENCE / 2
-    assert len(list(tmp_path.iterdir())) == 2
+    assert {int(path.name) for path in tmp_path.iterdir()} == workers
 
 
 def deaf_at_the_gate(stop_at_the_gate: Callable[[Any], Any]) -> Callable[[int], int]:

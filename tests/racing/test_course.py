@@ -37,7 +37,7 @@ def fail_on_three(n: int) -> int:
 
 @pytest.mark.slow
 def test_every_model_of_the_registry_is_a_row_with_the_same_results() -> None:
-    race = outpace.race([pause, apause], [0.01] * 12)
+    race = outpace.race([pause, apause], [0.05] * 12)  # waiting, however busy the machine is
 
     assert [e.model for e in race.entrants] == [m.name for m in outpace.models()]
     assert {e.results for e in race.entrants} == {"same"}
@@ -112,11 +112,21 @@ def test_a_hopeless_entrant_is_stopped_and_extrapolated(monkeypatch) -> None:
 
 
 @pytest.mark.slow
-def test_serial_itself_is_stopped_by_the_budget() -> None:
-    race = outpace.race([pause, apause], [0.05] * 80, models=["asyncio"], budget=3.0)
+def test_serial_itself_is_stopped_by_the_budget(monkeypatch) -> None:
+    monkeypatch.setattr(course, "clock", lambda: 0.0)  # what is between the trials takes no time
+    took = []
+
+    def timed_pause(seconds: float) -> float:
+        before = time.perf_counter()
+        time.sleep(seconds)
+        took.append(time.perf_counter() - before)
+        return seconds
+
+    race = outpace.race([timed_pause, apause], [0.05] * 160, models=["asyncio"], budget=6.0)
 
     assert race.entrant("serial").status == "stopped"
-    assert race.entrant("serial").makespan_s.median == pytest.approx(4.0, rel=0.3)
+    expected = 160 * sum(took) / len(took)
+    assert race.entrant("serial").makespan_s.median == pytest.approx(expected, rel=0.3)
     assert race.entrant("asyncio").results == "same"
     assert race.recommendation.model == "asyncio"
 
@@ -255,7 +265,7 @@ def test_items_that_fail_under_one_model_only_are_different_and_say_why() -> Non
 
 @pytest.mark.slow
 def test_a_plain_function_on_a_loop_is_told_to_block_it() -> None:
-    race = outpace.race(pause, [0.01] * 6, models=["threads", "asyncio"])
+    race = outpace.race(pause, [0.05] * 6, models=["threads", "asyncio"])
 
     assert "blocks the event loop" in race.entrant("asyncio").reason
     assert race.entrant("threads").reason is None
