@@ -1,4 +1,6 @@
-"""What this process may really use: CPUs and memory, as the scheduler and the container allow.
+"""What this process may really use of CPUs and memory, as the scheduler and the container allow.
+
+And what it has used, with its children.
 
 `os.cpu_count` is the machine's, not ours: in a container with half a core it says 64, and a pool of 64
 processes then fights for that half. So: the affinity mask, cut by the cgroup's CPU quota (v2 and v1),
@@ -7,16 +9,25 @@ and the memory limit of the cgroup. Where a platform has none of these, the mach
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
 import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
 
 # Paths are strings in this file: pathlib would be 4 of the milliseconds of `import outpace`.
 CGROUPS = "/sys/fs/cgroup"
 
 # Seconds (23 days) that every system can wait for at once: epoll counts milliseconds in 31 bits.
 LONGEST_WAIT = 2_000_000.0
+# CPU seconds of processes that we have started for ourselves and waited for, without what workers among
+# them say that they have done. Only differences are of use: a fork begins with this, and no children.
+_ours_s = 0.0
 
 
 @functools.cache
@@ -61,6 +72,52 @@ def usable_memory() -> int | None:
     except (AttributeError, ValueError, OSError):
         return limit
     return total if limit is None else min(limit, total)
+
+
+def cpu_s() -> float:
+    """Return the CPU seconds of this process, of children that it has waited for, and of workers.
+
+    Not of what starts the workers, or looks at them: that is nobody's job.
+    """
+    return time.process_time() + children_s()
+
+
+def children_s() -> float:
+    """Return the CPU seconds of children that this process has waited for, and of workers."""
+    return _waited_for_s() - _ours_s
+
+
+def reap(process: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+    """Wait for a process that was started for ourselves, and do not count what it has used.
+
+    Returns its exit code; raises `subprocess.TimeoutExpired`. What other threads wait for meanwhile
+    would not be counted either, so most of the waiting is done before.
+    """
+    global _ours_s  # noqa: PLW0603 - the system has one such account for the whole process, too
+    if timeout is None and process.returncode is None and hasattr(os, "waitid"):
+        with contextlib.suppress(ChildProcessError):  # somebody else has waited for it
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    before = _waited_for_s()
+    try:
+        return process.wait(timeout)
+    finally:
+        _ours_s += _waited_for_s() - before
+
+
+def worked(seconds: float) -> None:
+    """Count what a worker process says it has used: it may be the child of another, or none of ours."""
+    global _ours_s  # noqa: PLW0603 - as above
+    _ours_s -= seconds
+
+
+def _waited_for_s() -> float:
+    """Return the CPU seconds of all children that were waited for, and of theirs; 0 on Windows."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:  # pragma: no cover - Windows
+        return 0.0
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def run_delay() -> float:

@@ -7,7 +7,10 @@ import contextlib
 import gc
 import itertools
 import pickle
+import subprocess
+import sys
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +19,6 @@ import pytest
 import outpace
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
 
     from tests.conftest import Gate
@@ -398,3 +400,59 @@ def test_an_outcome_has_its_item_its_times_and_its_place() -> None:
         assert outcome.cpu_s >= 0
         assert outcome.attempts == 1
     assert pickle.loads(pickle.dumps(done)) == done
+
+
+def burns(_: int) -> None:
+    until = time.thread_time() + 0.02
+    while time.thread_time() < until:
+        pass
+
+
+async def burns_on_a_loop(item: int) -> None:
+    burns(item)
+
+
+@pytest.mark.parametrize(
+    ("fn", "model"), [(burns, "serial"), (burns, "threads"), (burns_on_a_loop, "asyncio")]
+)
+def test_the_summary_has_the_cpu_time_of_the_items_and_of_nothing_else(fn: Any, model: str) -> None:
+    run = outpace.map(fn, range(5), model=model, ordered=False)
+    for _ in run:
+        burns(0)  # what whoever takes the values does is not the job's
+
+    summary = run.summary
+    assert summary.cpu_s == pytest.approx(0.1, rel=0.5)
+    assert summary.cpu_s < 0.18
+    assert summary.peak_bytes is None
+    assert f"CPU {summary.cpu_s:.3g} s, memory not measured" in str(summary)
+
+
+def test_programs_that_items_start_are_in_the_summary() -> None:
+    burn = "import time\nwhile time.process_time() < 0.1: pass"
+
+    def starts(_: int) -> int:
+        return subprocess.run([sys.executable, "-I", "-S", "-c", burn], check=True).returncode
+
+    for model in ("serial", "threads", "processes"):
+        run = outpace.map(starts, range(2), model=model)
+        assert list(run) == [0, 0]
+        assert 0.2 <= run.summary.cpu_s < 0.6
+
+
+def test_what_nobody_measures_is_not_zero() -> None:
+    run = outpace.map(burns, range(3), model="threads", record="off")
+    list(run)
+
+    assert (run.summary.cpu_s, run.summary.peak_bytes) == (None, None)
+    assert "CPU not measured, memory not measured" in str(run.summary)
+
+
+def test_what_worker_processes_used_is_known_when_they_have_ended() -> None:
+    run = outpace.map(burns, range(6), model="processes", record="off", workers=1, chunk=1)
+    next(run)
+    assert (run.summary.cpu_s, run.summary.peak_bytes) == (None, None)
+    list(run)
+
+    assert run.summary.cpu_s >= 6 * 0.02
+    assert run.summary.peak_bytes > 5_000_000
+    assert "MB at most" in str(run.summary)

@@ -146,8 +146,10 @@ class Pace:
             self._watch.look()
 
     def runs(self) -> None:
-        """Note that the loop runs from now on."""
+        """Note that the loop runs from now on; what its thread did before was not its doing."""
         self._since = clock() if self._out else None
+        self._busy_s += self.loose
+        self._last, self.loose = cpu_clock(), 0.0
 
     def end(self) -> None:
         """Note that nothing more comes: nobody has to watch the loop."""

@@ -98,6 +98,11 @@ class Report:
             return self.trace.cpu_of(position, self.started, self.ended)
         return self.cpu_s / len(self), len(self) > 1
 
+    @property
+    def items_cpu_s(self) -> float:
+        """Return the CPU seconds of all its items, without what is between them where that is known."""
+        return sum(self.trace.cpus) if self.trace is not None and self.trace.cpus else self.cpu_s
+
 
 @dataclass(slots=True)
 class Returned:
@@ -256,6 +261,9 @@ OUTCOMES: dict[Kind, type[Outcome]] = {
 }
 
 
+UNKNOWN = "not measured"
+
+
 @dataclass(slots=True, frozen=True)
 class Summary:
     """Be what is known of a run so far.
@@ -263,9 +271,12 @@ class Summary:
     `items` are those that have come out: `done`, `failed`, `timed_out` and `lost` add up to it.
     `retries` counts the attempts beyond each item's first. Seconds: `startup_s` until the workers
     were ready, `makespan_s` from then to the last outcome. `throughput` is settled items a second.
-    `cpu_s` and `peak_bytes` are those of worker processes, complete when the run has ended;
-    `peak_bytes` is the sum of each one's own peak. `blocked` are the lines of code that blocked an
-    event loop, the worst first; `saturation` says so when a loop had too much to do without that.
+    `cpu_s` is what the items took of CPUs, with the programs that they started and waited for; of worker
+    processes it is all that they took, complete when the run has ended. `peak_bytes` is the sum of the
+    worker processes' own peaks, known then. Both are None where nobody measures them: items in the
+    caller's own process have no memory of their own, and with `record="off"` no CPU time.
+    `blocked` are the lines of code that blocked an event loop, the worst first; `saturation` says so
+    when a loop had too much to do without that.
     """
 
     model: str
@@ -280,8 +291,8 @@ class Summary:
     startup_s: float
     makespan_s: float
     throughput: float
-    cpu_s: float
-    peak_bytes: int
+    cpu_s: float | None
+    peak_bytes: int | None
     reasons: tuple[str, ...]
     blocked: tuple[Blocked, ...] = ()
     saturation: str | None = None
@@ -295,10 +306,12 @@ class Summary:
             (self.retries, "retries" if self.retries > 1 else "retry"),
         )
         bad = "".join(f", {count} {what}" for count, what in counts if count)
+        cpu = UNKNOWN if self.cpu_s is None else f"{self.cpu_s:.3g} s"
+        peak = UNKNOWN if self.peak_bytes is None else f"{self.peak_bytes / 1e6:.0f} MB at most"
         line = (
             f"{self.items} items with {self.model} ({self.in_flight} at once) in "
             f"{self.makespan_s:.3g} s and {self.startup_s:.3f} s start-up: "
-            f"{self.throughput:,.0f} items/s{bad}"
+            f"{self.throughput:,.0f} items/s{bad}; CPU {cpu}, memory {peak}"
         )
         loop = [*map(str, self.blocked), *filter(None, (self.saturation,))]
         return "\n".join([line, *self.reasons, *loop])

@@ -20,6 +20,7 @@ from outpace.flow.job import Job
 from outpace.flow.limit import Fixed
 from outpace.flow.order import AsTheyCome, InOrder
 from outpace.flow.protocol import Opening, Recorder, Usage, Watching, Workers
+from outpace.machine import children_s
 
 if TYPE_CHECKING:
     from outpace.flow.trace import Blocked
@@ -69,6 +70,8 @@ class Flow:
         )
         self.workers: Workers | None = None
         self.usage = Usage()
+        self._items_cpu_s = self._children_s = 0.0  # of items that were reported, and of children
+        self._children_before: float | None = None  # of the whole process, while this goes on
         self.startup_s = 0.0
         self.began = 0.0
         self.latest = 0.0
@@ -147,12 +150,14 @@ class Flow:
         """Get ready to open the workers; return when that begins."""
         if self.recorder is not None:
             self.recorder.begin()
+        self._children_before = children_s()
         return clock()
 
     def closed(self) -> None:
         """Note that the workers are closed, or have never been open."""
         if self.workers is not None:
             self.usage = self.workers.usage
+        self._children_s, self._children_before = self.children_s, None
         if self.recorder is not None:
             self.recorder.end()
         if self.progress is not None and self.workers is not None:
@@ -167,8 +172,10 @@ class Flow:
         if self.recorder is not None:
             self.recorder.look_at(workers)
         for report in reports:
-            if isinstance(report, Report) and report.trace is not None:
-                self._say_what_blocks(self.blockings.add(report.trace))
+            if isinstance(report, Report):
+                self._items_cpu_s += report.items_cpu_s
+                if report.trace is not None:
+                    self._say_what_blocks(self.blockings.add(report.trace))
             self.dispatcher.observe(report, now)
         if workers.slots != self.dispatcher.slots:
             self.dispatcher.limit = Fixed(workers.slots)
@@ -215,6 +222,23 @@ class Flow:
         if interrupt is not None:
             interrupt()
 
+    @property
+    def children_s(self) -> float:
+        """Return the CPU seconds of the workers elsewhere and of other children, in the meantime."""
+        before = self._children_before
+        return self._children_s if before is None else children_s() - before
+
+    @property
+    def cpu_s(self) -> float | None:
+        """Return the CPU seconds of the items and their programs, or of workers elsewhere if there are.
+
+        None where nobody has measured it.
+        """
+        workers = self.usage.cpu_s if self.workers is None else self.workers.usage.cpu_s
+        if self.job.call.record == "off":
+            return workers or None
+        return max(workers, self._items_cpu_s) + self.children_s - workers or None
+
     def summary(self) -> Summary:
         """Say what is known so far."""
         counts, seconds = self.dispatcher.counts, self.latest - self.began
@@ -231,8 +255,8 @@ class Flow:
             startup_s=self.startup_s + getattr(self.opening, "startup_s", 0.0),
             makespan_s=seconds,
             throughput=counts.settled / seconds if seconds > 0 else 0.0,
-            cpu_s=self.usage.cpu_s,
-            peak_bytes=self.usage.peak_bytes,
+            cpu_s=self.cpu_s,
+            peak_bytes=self.usage.peak_bytes or None,
             reasons=tuple(getattr(self.opening, "reasons", ())),
             blocked=self.blockings.places,
             saturation=self.blockings.saturation,

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from outpace.flow.data import Chunk, Report, Returned, Settled
+from outpace.machine import worked
 
 if TYPE_CHECKING:  # columns and boards are made where items run
     from outpace.flow.board import Board
@@ -62,6 +63,12 @@ class Usage:
 
     cpu_s: float = 0.0
     peak_bytes: int = 0
+
+    def add(self, cpu_s: float, peak_bytes: int) -> None:
+        """Count what one of them says it has used, here and in the account of the whole process."""
+        self.cpu_s += cpu_s
+        self.peak_bytes += peak_bytes
+        worked(cpu_s)
 
 
 class Workers(Protocol):

@@ -195,7 +195,7 @@ class Manager:
                     self._admit(room)
                 case Start(chunk):
                     if flow.workers is None:
-                        before = clock()
+                        before = flow.open_soon()
                         flow.opened(flow.opening.open(flow.job.call), before)
                         self._opened.set()
                     assert flow.workers is not None
@@ -303,7 +303,7 @@ class Manager:
                 raise  # nobody would hear of it: `threading.excepthook` tells
             self._exit_error = error  # `join` raises it
         finally:
-            self.flow.usage = workers.usage
+            self.flow.closed()
 
 
 def _at_exit() -> None:

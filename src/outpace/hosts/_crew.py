@@ -232,8 +232,7 @@ class Crew:
                 raise worker.start_error(message.payload, text, trace, in_setup=in_setup)
             case ("bye", cpu_s, peak, error):
                 worker.said_bye = True
-                self.usage.cpu_s += cpu_s
-                self.usage.peak_bytes += peak
+                self.usage.add(cpu_s, peak)
                 if error:
                     self._exit_error = Packed(error, []).load()
                 return

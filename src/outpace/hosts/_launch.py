@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 
 from outpace.errors import UsageError, WorkerStartError
 from outpace.hosts._group import AT_ONCE, RECORD, describe_exit, kill_group
+from outpace.machine import reap
 
 START_PATIENCE = 60.0  # seconds for a template to import its modules and fork; then it is stuck
 HERE = str(Path(__file__).parent)
@@ -172,7 +173,7 @@ class Template:
             for sock in ours:
                 sock.close()
             self._process.kill()  # it is gone, or stuck
-            how = describe_exit(self._process.wait())
+            how = describe_exit(reap(self._process))
             msg = (
                 f"the process that starts the workers {how}; what it printed, if anything, says why"
             )
@@ -201,7 +202,7 @@ class Template:
     def close(self) -> None:
         """Let the template kill what is left, end, and be waited for."""
         self._control.close()
-        self._process.wait()
+        reap(self._process)
         for control in self._retired:
             control.close()
 
@@ -215,7 +216,7 @@ class Template:
     def _retire(self) -> None:
         """Put away a template that is gone; its socket may still be listened to."""
         self._process.kill()
-        self._process.wait()
+        reap(self._process)
         self._retired.append(self._control)
 
     def _hear(self, timeout: float) -> bool:
@@ -279,7 +280,7 @@ class Spawn:
     def wait_death(self, pid: int, timeout: float) -> Death | None:
         """Wait for one process to die."""
         try:
-            exitcode = self._processes[pid].wait(timeout)
+            exitcode = reap(self._processes[pid], timeout)
         except (subprocess.TimeoutExpired, KeyError):
             return None
         del self._processes[pid]
@@ -291,7 +292,7 @@ class Spawn:
         for pid, process in self._processes.items():
             if process.poll() is None:
                 process.kill()
-            process.wait()
+            reap(process)
             kill_group(pid)
         self._processes.clear()
 

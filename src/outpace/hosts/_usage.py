@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from outpace.machine import cpu_s
+
 
 def own_usage() -> tuple[float, int]:
     """Return this process's CPU seconds, waited-for children included, and its peak memory in bytes.
@@ -13,9 +15,7 @@ def own_usage() -> tuple[float, int]:
     begins at that other's size (Linux carries it over an exec); else `ru_maxrss`; else psutil's.
     The largest waited-for child counts too, since a launcher of programs uses what they use.
     """
-    times = os.times()
-    cpu = times.user + times.system + times.children_user + times.children_system
-    return cpu, peak_bytes()
+    return cpu_s(), peak_bytes()
 
 
 def peak_bytes() -> int:

@@ -1,8 +1,9 @@
 """One measured pass of an entrant: the same items through one model, timed from outside.
 
 Start-up ends when the workers are ready; the makespan runs from then to the last outcome. CPU is this
-process's and every worker's; memory is the sum of each process's own peak, as the system accounts
-it, so nothing is sampled and nothing runs beside the measured work.
+process's and every worker's, with that of the programs that they have started and waited for; memory
+is the sum of each process's own peak, as the system accounts it, so nothing is sampled and nothing runs
+beside the measured work.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from outpace.flow.flow import Flow
 from outpace.flow.job import Job
 from outpace.flow.run import releases
 from outpace.hosts._usage import peak_bytes
-from outpace.machine import run_delay
+from outpace.machine import cpu_s, run_delay
 from outpace.record.recorder import Recorder
 from outpace.record.timeline import Timeline
 from outpace.registry import Opening
@@ -54,7 +55,7 @@ def run_trial(
     flow = Flow(job, opening, recorder, quiet=True)
     gc.collect()  # so that nobody pays for the garbage of the entrant before
     _forget_peak()
-    cpu_before, delay_before = time.process_time(), run_delay()
+    cpu_before, delay_before = cpu_s(), run_delay()
     results: list[Any] = []
     walls: list[float] = []
     cpus: list[float] = []
@@ -77,7 +78,7 @@ def run_trial(
     return Trial(
         startup_s=flow.startup_s,
         makespan_s=flow.latest - flow.began,
-        cpu_s=time.process_time() - cpu_before + flow.usage.cpu_s,
+        cpu_s=cpu_s() - cpu_before,
         peak_bytes=peak_bytes() + flow.usage.peak_bytes,
         item_wall_s=sum(walls) / done,
         item_cpu_s=sum(cpus) / done,

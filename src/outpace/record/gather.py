@@ -64,8 +64,8 @@ class Whence(NamedTuple):
 class Kept:
     """Be what is kept of a report: its columns without the values.
 
-    `slots` are those that its items have been given, -1 for none so far. `first` is when the first of
-    them began.
+    `first` is when the first of its items began. `slots` are those that they have been given, -1 for
+    none so far; `in_turn` is known by then, and says that they ran one after another.
     """
 
     worker: int
@@ -81,6 +81,7 @@ class Kept:
     attempts: Sequence[int]
     first: float
     slots: list[int] | None = None
+    in_turn: bool = False
 
     def __len__(self) -> int:
         """Count the items."""
@@ -90,13 +91,6 @@ class Kept:
     def steps(self) -> int:
         """Count the steps."""
         return 0 if self.trace is None or self.trace.owners is None else len(self.trace.owners)
-
-    @property
-    def in_turn(self) -> bool:
-        """Say whether its items ran one after another."""
-        if not isinstance(self.indexes, range):
-            return False
-        return all(map(le, self.ended, islice(self.started, 1, None)))
 
     def whence(self, position: int) -> Whence:
         """Say where an item ran that has been given its slot."""
@@ -312,10 +306,12 @@ def assign(reports: Iterable[Kept], slots: dict[tuple[int, int], Slots], until: 
     for kept in reports:
         if kept.first > until:
             continue
-        if kept.slots is None and kept.in_turn:
-            began.append((kept.first, kept.ended[-1], kept, -1))
-            continue
         if kept.slots is None:
+            followed = map(le, kept.ended, islice(kept.started, 1, None))
+            kept.in_turn = isinstance(kept.indexes, range) and all(followed)
+            if kept.in_turn:
+                began.append((kept.first, kept.ended[-1], kept, -1))
+                continue
             kept.slots = [-1] * len(kept)
         times = zip(kept.started, kept.ended, kept.slots, strict=True)
         began += [

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from outpace.machine import reap
 from outpace.record.filling import Samples
 from outpace.record.looking import END
 from outpace.record.waits import own_gil
@@ -83,7 +84,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         if pipe is not None:
             pipe.close()
     process.kill()
-    process.wait()
+    reap(process)
 
 
 def read(data: bytes) -> dict[tuple[int, int], Samples]:
