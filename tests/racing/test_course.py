@@ -106,6 +106,12 @@ def test_a_hopeless_entrant_is_stopped_and_extrapolated(monkeypatch) -> None:
     assert "all would have taken about" in stopped.reason
 
 
+@pytest.mark.parametrize("budget", [1e300, float("inf"), 10**400], ids=["1e300", "inf", "10**400"])
+def test_a_budget_longer_than_anybody_can_wait_is_none(budget) -> None:
+    race = outpace.race(pause, [0.001] * 2, models=["threads"], repeat=1, budget=budget)
+    assert [e.status for e in race.entrants] == ["ran", "ran"]
+
+
 def test_serial_itself_is_stopped_by_the_budget() -> None:
     race = outpace.race([pause, apause], [0.05] * 80, models=["asyncio"], budget=3.0)
 
