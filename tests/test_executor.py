@@ -17,7 +17,14 @@ from concurrent.futures import BrokenExecutor, wait
 import pytest
 
 import outpace
-from outpace.errors import ItemTimeoutError, SetupError, TransferError, UsageError, WorkerLostError
+from outpace.errors import (
+    ItemTimeoutError,
+    SetupError,
+    TransferError,
+    UsageError,
+    UsageTypeError,
+    WorkerLostError,
+)
 
 MODELS = [model.name for model in outpace.models() if model.available]
 PROCESSES = [name for name in MODELS if name.startswith("processes")]
@@ -493,6 +500,23 @@ def test_map_submits_at_once_or_no_further_ahead_than_it_may() -> None:
 def test_map_carries_pieces_and_ends_with_the_shortest(model) -> None:
     with outpace.Executor(model, 2) as executor:
         assert list(executor.map(pow, range(10), range(7), chunksize=3)) == [n**n for n in range(7)]
+
+
+@pytest.mark.parametrize("timeout", [1e300, float("inf"), 10**400], ids=["1e300", "inf", "10**400"])
+def test_a_map_may_wait_for_ever(timeout) -> None:
+    with outpace.Executor("threads", 2) as executor:
+        assert list(executor.map(abs, [-1, -2], timeout=timeout)) == [1, 2]
+
+
+@pytest.mark.parametrize("timeout", ["1 s", float("nan")])
+def test_a_map_whose_timeout_is_no_number_is_one_line(timeout) -> None:
+    with (
+        outpace.Executor("threads", 2) as executor,
+        pytest.raises(
+            UsageTypeError, match=r"timeout must be a number of seconds, not ('1 s'|nan)"
+        ),
+    ):
+        executor.map(abs, [-1], timeout=timeout)
 
 
 def test_map_does_not_wait_longer_than_it_was_told(model, gate, stopwatch) -> None:

@@ -76,6 +76,20 @@ def test_values_come_as_they_come_when_asked_for_so(model, fn) -> None:
     assert sorted(values) == [n * 2 for n in range(100)]
 
 
+async def both_later(x: int, y: int) -> tuple[int, int]:
+    await asyncio.sleep(0)
+    return x, y
+
+
+@every
+@pytest.mark.parametrize("fn", [lambda x, y: (x, y), both_later], ids=["plain", "coroutine"])
+def test_several_arguments_come_from_iterables_side_by_side_or_from_tuples(model, fn) -> None:
+    pairs = [(n, 2 * n) for n in range(100)]
+
+    assert list(outpace.map(fn, range(100), range(0, 300, 2), model=model)) == pairs
+    assert list(outpace.map(fn, iter(pairs), starmap=True, model=model)) == pairs
+
+
 @every
 @failing
 def test_an_error_is_raised_at_its_place_with_the_item_noted(model, fn) -> None:

@@ -114,8 +114,9 @@ def test_a_function_that_gives_nonsense_makes_the_failure_final_and_is_named(
     assert retry.pause(1, failure, lambda: 0.0) is None
     assert isinstance(failure.error, UsageError)
     assert re.search(f"^a function of Retry failed: {says}", str(failure.error))
+    assert str(failure.error).endswith('; it was asked about OSError("the item\'s own")')
     assert failure.error.__cause__ is not None
-    assert failure.error.__cause__.__context__ is own
+    assert failure.error.__context__ is own
 
 
 @given(

@@ -15,9 +15,8 @@ import pytest
 import outpace
 from outpace.errors import UsageError, UsageTypeError
 from outpace.flow.job import is_coroutine_function, make_job
-from outpace.registry import all_models
 
-MODELS = ["auto", *(model.name for model in all_models() if model.unavailable() is None)]
+MODELS = ["auto", "serial", "threads", "asyncio", "processes"]
 every = pytest.mark.parametrize("model", MODELS)
 
 

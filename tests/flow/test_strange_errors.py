@@ -1,17 +1,18 @@
-"""Exceptions that mean something to whoever takes values: the end of a loop, of a generator."""
+"""Exceptions that are no ordinary ones: the ends of loops and generators; what takes no attribute."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import outpace
-from outpace.registry import all_models
+from outpace.errors import RemoteError
 
-MODELS = ["auto", *(model.name for model in all_models() if model.unavailable() is None)]
+MODELS = ["auto", "serial", "threads", "asyncio", "processes"]
 every = pytest.mark.parametrize("model", MODELS)
 STRANGE = [StopIteration, StopAsyncIteration, GeneratorExit]
 strange = pytest.mark.parametrize("error", STRANGE, ids=lambda error: error.__name__)
@@ -96,3 +97,52 @@ def test_a_coroutine_function_that_raises_it_fails_the_item(
     outcomes = list(outpace.run(odd, range(4), model=model))
     assert [outcome.kind for outcome in outcomes] == ["done", "done", "failed", "done"]
     assert error.__name__ in repr(outcomes[2].error)
+
+
+# Exceptions that take no attribute, nor a note.
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):  # noqa: N818 - what it is
+    code: int
+
+
+class Unnotable(Exception):  # noqa: N818 - what it is
+    __notes__ = "not a list"
+
+
+@every
+@pytest.mark.parametrize("coroutine", [False, True], ids=["plain", "coroutine"])
+@pytest.mark.parametrize("kind", [Frozen, Unnotable])
+def test_one_that_takes_no_attribute_is_a_failure_like_any_other(
+    model: str, kind: type[Exception], *, coroutine: bool
+) -> None:
+    def odd(item: int) -> int:
+        if item == 2:
+            raise kind(7)
+        return item
+
+    async def odd_later(item: int) -> int:
+        await asyncio.sleep(0)
+        return odd(item)
+
+    fn = odd_later if coroutine else odd
+    # A frozen one can be pickled, but not read again: so it says itself.
+    expected = RemoteError if kind is Frozen and model.startswith("processes") else kind
+    with pytest.raises(expected, match="7"):
+        list(outpace.map(fn, range(4), model=model))
+    values = list(outpace.map(fn, range(4), model=model, on_error="return"))
+    assert [type(value) for value in values] == [int, int, expected, int]
+    outcomes = list(outpace.run(fn, range(4), model=model))
+    assert [outcome.kind for outcome in outcomes] == ["done", "done", "failed", "done"]
+    assert type(outcomes[2].error) is expected
+    side_by_side = outpace.run(lambda x, _: odd(x), range(4), range(4), model=model)
+    assert [outcome.kind for outcome in side_by_side] == ["done", "done", "failed", "done"]
+
+
+def test_an_executor_hands_one_on_too() -> None:
+    def odd() -> None:
+        raise Frozen(7)
+
+    with outpace.Executor("threads", 1) as executor:
+        assert executor.submit(odd).exception() == Frozen(7)

@@ -111,6 +111,12 @@ def test_a_hopeless_entrant_is_stopped_and_extrapolated(monkeypatch) -> None:
     assert "all would have taken about" in stopped.reason
 
 
+@pytest.mark.parametrize("budget", [1e300, float("inf"), 10**400], ids=["1e300", "inf", "10**400"])
+def test_a_budget_longer_than_anybody_can_wait_is_none(budget) -> None:
+    race = outpace.race(pause, [0.001] * 2, models=["threads"], repeat=1, budget=budget)
+    assert [e.status for e in race.entrants] == ["ran", "ran"]
+
+
 @pytest.mark.slow
 def test_serial_itself_is_stopped_by_the_budget(monkeypatch) -> None:
     monkeypatch.setattr(course, "clock", lambda: 0.0)  # what is between the trials takes no time

@@ -307,7 +307,7 @@ def failed(error: BaseException) -> Failure:
         raise error
     trace = error.__traceback__
     if trace is not None:  # its first frame is ours, and would only lengthen what the user reads
-        error.__traceback__ = trace.tb_next
+        BaseException.with_traceback(error, trace.tb_next)  # also where no attribute can be set
     return Failure(error)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from outpace.errors import TransferError, UsageError, UsageTypeError
 from outpace.flow.data import Failure
+from outpace.flow.show import shown
 from outpace.machine import LONGEST_WAIT
 
 On = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], Any]
@@ -68,7 +69,7 @@ class Retry:
         """Return the seconds until the next attempt, or None when this failure is final.
 
         `dice` gives a number from 0 to 1. Where a function of the user's raises, or returns no number of
-        seconds, the failure is final and its error says so; the item's own is behind it.
+        seconds, the failure is final and its error says so, with the item's own as its context.
         """
         error = failure.error
         try:
@@ -76,11 +77,9 @@ class Retry:
                 return None
             return min(self._wait(attempt, error, dice), LONGEST_WAIT)
         except Exception as wrong:  # noqa: BLE001 - the user's own function can raise anything
-            wrong.__context__ = error
-            failure.error = UsageError(
-                f"a function of Retry failed: {type(wrong).__name__}: {wrong}"
-            )
-            failure.error.__cause__ = wrong
+            why = f"{type(wrong).__name__}: {wrong}; it was asked about {shown(error)}"
+            failure.error = UsageError(f"a function of Retry failed: {why}")
+            failure.error.__cause__, failure.error.__context__ = wrong, error
             return None
 
     def _wait(self, attempt: int, error: BaseException, dice: Callable[[], float]) -> float:

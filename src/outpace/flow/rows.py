@@ -30,8 +30,8 @@ class Spread(functools.partial[Any]):
         try:
             return super().__call__(*row, *state)
         except BaseException as error:
-            if error.__traceback__ is not None:
-                error.__traceback__ = error.__traceback__.tb_next
+            if (trace := error.__traceback__) is not None:
+                BaseException.with_traceback(error, trace.tb_next)
             raise
 
     def __getattr__(self, name: str) -> Any:

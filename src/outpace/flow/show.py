@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -70,12 +71,18 @@ def noted(settled: Settled, position: int, run: object) -> BaseException:
     if any(getattr(note, "run", None) is run for note in getattr(error, "__notes__", ())):
         return error
     if failure.traceback:
-        error.add_note(f"in a worker process:\n{failure.traceback.rstrip()}")
+        annotate(error, f"in a worker process:\n{failure.traceback.rstrip()}")
     index = settled.report.indexes[position]
     note = Note(f"outpace: this was item {index}: {shown(settled.items[position])}")
     note.run = run
-    error.add_note(note)
+    annotate(error, note)
     return error
+
+
+def annotate(error: BaseException, note: str) -> None:
+    """Add a note to an exception, unless it takes none: a frozen dataclass, say."""
+    with contextlib.suppress(Exception):
+        error.add_note(note)
 
 
 def raisable(error: BaseException) -> BaseException:

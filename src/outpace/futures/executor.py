@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 import weakref
 from collections import deque
@@ -24,6 +25,7 @@ from outpace.futures.calls import (
     carry_out_with,
 )
 from outpace.futures.manager import Manager
+from outpace.machine import LONGEST_WAIT
 from outpace.registry import opening
 
 
@@ -133,7 +135,7 @@ class Executor(StandardExecutor):
         """
         check_positive("chunksize", chunksize)
         check_positive("buffersize", buffersize)
-        until = None if timeout is None else time.monotonic() + timeout
+        until = _until(timeout)
         rows = zip(*iterables, strict=False)
         if chunksize == 1:
             futures = (self.submit(fn, *row) for row in rows)
@@ -168,6 +170,15 @@ class Executor(StandardExecutor):
         """Say what it is and how far."""
         settled = self._manager.flow.dispatcher.counts.settled
         return f"<outpace.Executor {self.model}: {settled} calls settled>"
+
+
+def _until(timeout: Any) -> float | None:
+    """Return the moment until which to wait, None for ever; raise unless it is a number of seconds."""
+    if timeout is None:
+        return None
+    if not isinstance(timeout, int | float) or not timeout >= -math.inf:  # it is, unless it is nan
+        raise UsageTypeError(f"timeout must be a number of seconds, not {timeout!r:.80}")
+    return None if timeout > LONGEST_WAIT else time.monotonic() + timeout
 
 
 def _results(

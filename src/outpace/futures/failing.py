@@ -9,6 +9,7 @@ from concurrent.futures import BrokenExecutor
 
 from outpace.errors import OutpaceError, TransferError, WorkerLostError
 from outpace.flow.data import Failure
+from outpace.flow.show import annotate
 from outpace.futures.calls import Submitted
 
 
@@ -43,5 +44,5 @@ def error_of(failure: Failure) -> BaseException:
         lost.__dict__.update(error.__dict__)
         error = lost
     if failure.traceback:
-        error.add_note(f"in a worker process:\n{failure.traceback.rstrip()}")
+        annotate(error, f"in a worker process:\n{failure.traceback.rstrip()}")
     return error

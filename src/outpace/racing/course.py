@@ -22,7 +22,7 @@ from outpace.errors import (
     WorkerStartError,
 )
 from outpace.flow.job import Job, check_positive, make_job
-from outpace.machine import usable_cpus
+from outpace.machine import LONGEST_WAIT, usable_cpus
 from outpace.racing import plan
 from outpace.racing.machine import Controls, measure_controls
 from outpace.racing.result import Entrant
@@ -101,7 +101,7 @@ class Course:
             msg = "there are no items to race with"
             raise UsageError(msg)
         self.workers, self.in_flight, self.repeat = workers, in_flight, repeat
-        self.budget_s = budget or plan.BUDGET
+        self.budget_s = min(budget or plan.BUDGET, LONGEST_WAIT)
         self.same, self.progress = same, progress or (lambda _: None)
         self.jobs = _jobs(functions, setup, self.items, record)
         self.runners = [self._runner(name) for name in _with_serial_first(models, self.jobs)]
