@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from outpace.cli import pictures
 from outpace.errors import UsageError
+from outpace.flow.ending import Terminated
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from outpace.experiments.catalogue import Experiment
     from outpace.racing.result import Race
 
+FILES = ("json", *pictures.FILES)
 EPILOG = """\
 examples:
   outpace race pages                         download 160 pages from a server on this machine
@@ -77,36 +78,28 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the race and print its table."""
+    """Run the race, write its files and print its table; of one that is interrupted, what there is."""
     from outpace.report.progress import Line  # noqa: PLC0415 - not for --help
-    from outpace.report.save import check_path  # noqa: PLC0415
 
-    if options.json and check_path(options.json).suffix != ".json":
-        msg = f"--json writes a .json file, and {options.json!r} is none"
-        raise UsageError(msg)
-    pictures.check(options)
+    pictures.check(options, FILES)
     line = Line(quiet=options.quiet or options.verbose)
-    interrupted = False
+    end: BaseException | None = None
     with _experiment(options) as experiment:
         try:
             finished = _carried(options, experiment, line)
-        except KeyboardInterrupt as interrupt:
-            finished = getattr(interrupt, "race", None)
+        except (KeyboardInterrupt, Terminated) as interrupt:
+            finished, end = getattr(interrupt, "race", None), interrupt
             if finished is None:
                 raise
-            interrupted = True
         finally:
             line.clear()
     for entrant in finished.entrants:
         entrant.published_s = experiment.published.get(entrant.model)
-    if options.json:
-        finished.save(options.json)
-    pictures.write(options, finished)
+    well = pictures.write(options, finished, FILES)
     pictures.show(options, finished)
-    if interrupted:
-        print("outpace: interrupted", file=sys.stderr)
-        return 130
-    return exit_code(finished)
+    if end is not None:
+        raise end
+    return exit_code(finished) if well else 1
 
 
 def _carried(options: argparse.Namespace, experiment: Experiment, progress: Any) -> Any:
@@ -129,8 +122,11 @@ def _carried(options: argparse.Namespace, experiment: Experiment, progress: Any)
 
 
 def exit_code(race: Race) -> int:
-    """Return 1 when items failed or results differ, else 0."""
-    bad = any(e.results == "different" or e.failed or e.status == "failed" for e in race.entrants)
+    """Return 1 when items failed or hang, or results differ; else 0."""
+    bad = any(
+        e.results == "different" or e.failed or e.status == "failed" or e.hanging_item is not None
+        for e in race.entrants
+    )
     return 1 if bad else 0
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from outpace.flow.data import Outcome, Settled
+
+# Where a stream has no better.
+PLAIN = str.maketrans({"µ": "u", "…": "...", "\N{MULTIPLICATION SIGN}": "x", "≈": "~"})
 
 
 def as_outcomes(settled: Settled, positions: Sequence[int]) -> Iterator[Outcome]:
@@ -74,3 +77,13 @@ def per_second(value: float | None) -> str:
     if not value:
         return ""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def fitting(text: str, stream: TextIO) -> str:
+    """Return a text in characters that a stream has: where it has ASCII only, say, `us` for `µs`."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(PLAIN).encode(encoding, "backslashreplace").decode(encoding)
+    return text

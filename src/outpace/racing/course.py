@@ -21,6 +21,7 @@ from outpace.errors import (
     UsageError,
     WorkerStartError,
 )
+from outpace.flow.ending import Terminated
 from outpace.flow.job import Job, check_positive, make_job
 from outpace.machine import usable_cpus
 from outpace.racing import plan
@@ -130,7 +131,7 @@ class Course:
         """Note that it was interrupted; say whether there is anything to show by now."""
         self.broken_off = True
         for runner in self.runners:
-            if not runner.trials and not runner.is_out:
+            if not (runner.trials or runner.is_out):
                 runner.entrant.status = "stopped"
                 runner.entrant.reason = "the race was interrupted before it had run"
         return self.controls is not None and bool(self.runners[0].trials)
@@ -139,6 +140,11 @@ class Course:
     def elapsed_s(self) -> float:
         """Say how long the race has taken."""
         return clock() - self.began
+
+    @property
+    def left_s(self) -> float:
+        """Say how much of the budget is left."""
+        return self.budget_s - self.elapsed_s
 
     def profile(self) -> plan.Profile:
         """Return what serial has shown of the work."""
@@ -216,8 +222,11 @@ class Course:
     def _trial(self, runner: Runner, number: int) -> None:
         """Run one trial of an entrant, and note what keeps it from running."""
         serial = self.runners[0]
-        serial_s = serial.trials[0].makespan_s if serial.trials else None
-        allowed = plan.allowed_s(serial_s, self.budget_s - self.elapsed_s)
+        first = serial.trials[0] if serial.trials else None
+        yet = sum(not (r.trials or r.is_out) for r in self.runners)
+        hanging = yet if first is not None and first.hangs else 0
+        serial_s = None if first is None else first.makespan_s
+        allowed = plan.allowed_s(serial_s, self.left_s, hanging)
         name, total = runner.model.name, len(self.items)
         assert runner.opening is not None
         before = clock()
@@ -238,6 +247,11 @@ class Course:
                 raise
             runner.entrant.status, runner.entrant.reason = "failed", str(error)
             return
+        except (KeyboardInterrupt, Terminated) as interrupt:
+            so_far: Trial | None = getattr(interrupt, "trial", None)
+            if not runner.trials and so_far is not None and (so_far.settled or so_far.inside):
+                runner.trials.append(so_far)
+            raise
         runner.last_s = clock() - before
         runner.trials.append(trial)
 
