@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0 well, 1 some failed, 2 bad usage, 130 Ctrl-C."""
     try:
         with terminable():
-            code = _run(sys.argv[1:] if arguments is None else arguments)
+            code = _run(arguments)
             flush()
     except OutputError as error:
         complain(str(error))
@@ -87,10 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run(arguments: Sequence[str] | None) -> int:
     """Run the command that is named; without one, show what there is and return 2."""
     made = parser()
-    if not arguments:  # on stderr, as clap has it: nothing was asked for, so this is no result
+    if not (
+        sys.argv[1:] if arguments is None else arguments
+    ):  # on stderr, as clap has it: nothing was asked for, so this is no result
         made.print_help(sys.stderr)
         return 2
     try:
@@ -98,6 +100,7 @@ def _run(arguments: Sequence[str]) -> int:
     except SystemExit as stop:  # of --help, say, whose text is in the buffer
         flush()
         return int(stop.code or 0)
+    chosen.is_program = arguments is None  # and no function that somebody's program has called
     code: int = chosen.run(chosen)
     return code
 

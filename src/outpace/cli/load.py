@@ -22,9 +22,7 @@ def function(name: str) -> Callable[..., Any]:
 
     Raises `UsageError` when there is no such module or function, or importing it fails.
     """
-    module_name, colon, attribute = name.rpartition(":")
-    if not colon or not module_name or not attribute:
-        raise UsageError(_no_function(name))
+    module_name, attribute = check(name)
     module = _module(module_name)
     found: Any = module
     for part in attribute.split("."):
@@ -38,6 +36,14 @@ def function(name: str) -> Callable[..., Any]:
         msg = f"{name} is {type(found).__name__}, not a function"
         raise UsageError(msg)
     return found  # type: ignore[no-any-return]
+
+
+def check(name: str) -> tuple[str, str]:
+    """Return the two parts of MODULE:FUNCTION; raise `UsageError` when it is none."""
+    module_name, _, attribute = name.rpartition(":")
+    if not module_name or not attribute:
+        raise UsageError(_no_function(name))
+    return module_name, attribute
 
 
 def items(path: str, column: str | None = None) -> list[Any]:

@@ -6,13 +6,16 @@ import argparse
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from outpace.cli import pictures
+from outpace.cli import load, pictures
+from outpace.cli.load import EXPERIMENTS
 from outpace.errors import UsageError
 from outpace.flow.ending import Terminated
+from outpace.flow.show import shown
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from outpace.cli.apart import Note
     from outpace.experiments.catalogue import Experiment
     from outpace.racing.result import Race
 
@@ -78,21 +81,37 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Run the race and show it: in a process of its own, if this is a program of ours."""
+    pictures.check(options, FILES)
+    items = _items(options)
+    if not options.is_program:
+        return _run(options, items, None)
+    from outpace.cli.apart import watched  # noqa: PLC0415 - not for --help
+
+    return watched(
+        lambda note: _run(options, items, note),
+        lambda index: f" ({shown(items[index], 40)})" if items is not None else "",
+    )
+
+
+def _run(options: argparse.Namespace, items: list[Any] | None, note: Note | None) -> int:
     """Run the race, write its files and print its table; of one that is interrupted, what there is."""
     from outpace.report.progress import Line  # noqa: PLC0415 - not for --help
 
-    pictures.check(options, FILES)
     line = Line(quiet=options.quiet or options.verbose)
+    finished: Race | None
     end: BaseException | None = None
-    with _experiment(options) as experiment:
+    with _experiment(options, items) as experiment:
         try:
-            finished = _carried(options, experiment, line)
+            finished = _carried(options, experiment, line, note)
         except (KeyboardInterrupt, Terminated) as interrupt:
             finished, end = getattr(interrupt, "race", None), interrupt
             if finished is None:
                 raise
         finally:
             line.clear()
+            if note is not None:
+                note.write("")
     for entrant in finished.entrants:
         entrant.published_s = experiment.published.get(entrant.model)
     well = pictures.write(options, finished, FILES)
@@ -102,11 +121,21 @@ def run(options: argparse.Namespace) -> int:
     return exit_code(finished) if well else 1
 
 
-def _carried(options: argparse.Namespace, experiment: Experiment, progress: Any) -> Any:
+def _carried(
+    options: argparse.Namespace, experiment: Experiment, line: Any, note: Note | None
+) -> Race:
     """Run the race that was asked for."""
-    from outpace import api  # noqa: PLC0415
+    from outpace.racing.course import Course  # noqa: PLC0415
+    from outpace.racing.finish import carried  # noqa: PLC0415
+    from outpace.report.save import PICTURES  # noqa: PLC0415
+    from outpace.report.table import race_table  # noqa: PLC0415
 
-    return api.race(
+    def progress(text: str) -> None:
+        line(text)
+        if note is not None:
+            note.write(text, course.budget_s if course.began else None)
+
+    course = Course(
         list(experiment.functions),
         experiment.items,
         models=options.models,
@@ -117,8 +146,9 @@ def _carried(options: argparse.Namespace, experiment: Experiment, progress: Any)
         setup=list(experiment.setup) if experiment.setup else None,
         same=experiment.same,
         progress=progress,
-        name=experiment.name,
+        board=None if note is None else note.board,
     )
+    return carried(course, experiment.name, race_table, PICTURES)
 
 
 def exit_code(race: Race) -> int:
@@ -150,12 +180,31 @@ def seconds(text: str) -> float:
     return value
 
 
-def _experiment(options: argparse.Namespace) -> AbstractContextManager[Experiment]:
+def _items(options: argparse.Namespace) -> list[Any] | None:
+    """Return the user's own items; None for an experiment, which has its own."""
+    name = options.work[0]
+    _refuse_strangers(options, name if name in EXPERIMENTS else "")
+    if name in EXPERIMENTS:
+        return None
+    if options.items is None and ":" in name:
+        last = options.work[-1]
+        meant = (
+            f"; did you mean --items {last}?" if len(options.work) > 1 and ":" not in last else ""
+        )
+        msg = f"say what to call {name} with: --items FILE (text, .jsonl, .json, .csv, or - for stdin)"
+        raise UsageError(msg + meant)
+    for work in options.work:
+        load.check(work)
+    return load.items(options.items, options.column)
+
+
+def _experiment(
+    options: argparse.Namespace, items: list[Any] | None
+) -> AbstractContextManager[Experiment]:
     """Return what is to be raced: an experiment, or the user's functions on the user's items."""
     from outpace.experiments import catalogue  # noqa: PLC0415
 
     name = options.work[0]
-    _refuse_strangers(options, name if name in ("pages", "sums") else "")
     if name == "pages":
         return catalogue.pages_experiment(
             count=options.pages,
@@ -168,15 +217,6 @@ def _experiment(options: argparse.Namespace) -> AbstractContextManager[Experimen
         return catalogue.sums_experiment(
             count=options.numbers, start=options.start, as_published=options.as_published
         )
-    from outpace.cli import load  # noqa: PLC0415
-
-    if options.items is None:
-        last = options.work[-1]
-        meant = (
-            f"; did you mean --items {last}?" if len(options.work) > 1 and ":" not in last else ""
-        )
-        msg = f"say what to call {name} with: --items FILE (text, .jsonl, .json, .csv, or - for stdin)"
-        raise UsageError(msg + meant)
     functions = [load.function(work) for work in options.work]
     setups = [load.function(setup) for setup in options.setup or []]
     if len(setups) not in (0, 1, len(functions)):
@@ -184,9 +224,9 @@ def _experiment(options: argparse.Namespace) -> AbstractContextManager[Experimen
         raise UsageError(msg)
     return nullcontext(
         catalogue.Experiment(
-            name=options.work[0].rpartition(":")[2],
+            name=name.rpartition(":")[2],
             functions=functions,
-            items=load.items(options.items, options.column),
+            items=items or [],
             setup=(setups * len(functions))[: len(functions)] or None,
         )
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from outpace.errors import (
@@ -21,6 +21,7 @@ from outpace.errors import (
     UsageError,
     WorkerStartError,
 )
+from outpace.flow.board import Board
 from outpace.flow.ending import Terminated
 from outpace.flow.job import Job, check_positive, make_job
 from outpace.machine import usable_cpus
@@ -79,8 +80,9 @@ class Course:
         same: Same = operator.eq,
         record: str = "full",
         progress: Progress | None = None,
+        board: Board | None = None,
     ) -> None:
-        """Check what was asked, before any work."""
+        """Check what was asked, before any work; on `board`, if given, it stands what serial is on."""
         by_model = in_flight if isinstance(in_flight, Mapping) else {}
         for name, value in (
             ("workers", workers),
@@ -104,6 +106,7 @@ class Course:
         self.workers, self.in_flight, self.repeat = workers, in_flight, repeat
         self.budget_s = budget or plan.BUDGET
         self.same, self.progress = same, progress or (lambda _: None)
+        self.board = board
         self.jobs = _jobs(functions, setup, self.items, record)
         self.runners = [self._runner(name) for name in _with_serial_first(models, self.jobs)]
         self.began = 0.0
@@ -166,6 +169,7 @@ class Course:
         runner = Runner(model, job, entrant)
         if model.name == "serial":
             runner.opening = opening("serial")
+            runner.job = replace(job, call=replace(job.call, board=self.board))
             entrant.workers = entrant.in_flight = 1
         return runner
 
@@ -229,6 +233,7 @@ class Course:
         allowed = plan.allowed_s(serial_s, self.left_s, hanging)
         name, total = runner.model.name, len(self.items)
         assert runner.opening is not None
+        self.progress(f"round {number}  {name}  0/{total}")
         before = clock()
         try:
             trial = run_trial(
