@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from outpace.cli.output import OutputError, complain, flush
+from outpace.cli.output import OutputError, complain, flush, out
 from outpace.errors import OutpaceError, did_you_mean
 from outpace.flow.ending import Terminated, terminable
+from outpace.flow.show import fitting
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,6 +34,13 @@ class Parser(argparse.ArgumentParser):
                     self._refuse(word)
         see = " See" if message.endswith("?") else "; see"
         self.exit(2, f"{self.prog}: {message}{see} {self.prog} --help\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help or an error; argparse itself says nothing when that can't be."""
+        if file is sys.stdout:
+            out(message.removesuffix("\n"))
+        elif file is not None:
+            super()._print_message(fitting(message, file), file)
 
     def _refuse(self, word: str) -> NoReturn:
         """Say that there is no such argument."""
@@ -90,15 +98,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     """Run the command that is named; without one, show what there is and return 2."""
     made = parser()
-    if not (
-        sys.argv[1:] if arguments is None else arguments
-    ):  # on stderr, as clap has it: nothing was asked for, so this is no result
-        made.print_help(sys.stderr)
+    if not (sys.argv[1:] if arguments is None else arguments):
+        made.print_help(sys.stderr)  # as clap has it: nothing was asked for, so this is no result
         return 2
     try:
         chosen = made.parse_args(arguments)
-    except SystemExit as stop:  # of --help, say, whose text is in the buffer
-        flush()
+    except SystemExit as stop:
         return int(stop.code or 0)
     chosen.is_program = arguments is None  # and no function that somebody's program has called
     code: int = chosen.run(chosen)

@@ -192,11 +192,11 @@ def _where(error: BaseException, name: str) -> str:
 
 def _no_function(name: str) -> str:
     """Say how to name a function, starting from what was written instead."""
-    if (meant := did_you_mean(name, EXPERIMENTS)) or not name:
-        return f"there is no experiment {name!r}{meant}"
     module = name.strip(":")
-    if name != module or Path(name).suffix == ".py" or Path(f"{name}.py").is_file():
+    if module and (name != module or name.endswith(".py") or Path(f"{name}.py").is_file()):
         return f"{name!r} names no function: write {module}:FUNCTION"
+    if meant := did_you_mean(name, EXPERIMENTS):
+        return f"there is no experiment {name!r}{meant}"
     return (
         f"{name!r} does not name a function: write MODULE:FUNCTION, as in mymodule:fetch or "
         "scripts/mymodule.py:fetch, or one of the experiments pages and sums"

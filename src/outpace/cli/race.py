@@ -6,8 +6,7 @@ import argparse
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from outpace.cli import load, pictures
-from outpace.cli.load import EXPERIMENTS
+from outpace.cli import pictures
 from outpace.errors import UsageError
 from outpace.flow.ending import Terminated
 from outpace.flow.show import shown
@@ -182,18 +181,21 @@ def seconds(text: str) -> float:
 
 def _items(options: argparse.Namespace) -> list[Any] | None:
     """Return the user's own items; None for an experiment, which has its own."""
+    from outpace.cli import load  # noqa: PLC0415 - not for --help
+
     name = options.work[0]
-    _refuse_strangers(options, name if name in EXPERIMENTS else "")
-    if name in EXPERIMENTS:
+    _refuse_strangers(options, name if name in load.EXPERIMENTS else "")
+    if name in load.EXPERIMENTS:
         return None
-    if options.items is None and ":" in name:
+    load.check(name)
+    if options.items is None:
         last = options.work[-1]
         meant = (
             f"; did you mean --items {last}?" if len(options.work) > 1 and ":" not in last else ""
         )
         msg = f"say what to call {name} with: --items FILE (text, .jsonl, .json, .csv, or - for stdin)"
         raise UsageError(msg + meant)
-    for work in options.work:
+    for work in options.work[1:]:
         load.check(work)
     return load.items(options.items, options.column)
 
@@ -217,6 +219,8 @@ def _experiment(
         return catalogue.sums_experiment(
             count=options.numbers, start=options.start, as_published=options.as_published
         )
+    from outpace.cli import load  # noqa: PLC0415
+
     functions = [load.function(work) for work in options.work]
     setups = [load.function(setup) for setup in options.setup or []]
     if len(setups) not in (0, 1, len(functions)):

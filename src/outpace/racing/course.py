@@ -287,8 +287,10 @@ def _with_serial_first(models: Sequence[str] | None, jobs: Sequence[Job]) -> lis
     if models is None:
         return names() + (request_names() if with_requests else [])
     if isinstance(models, str):
-        models = [name.strip() for name in models.split(",")]
+        models = [name.strip() for name in models.split(",") if name.strip()]
     chosen = list(dict.fromkeys(models))
+    if not chosen:
+        raise UsageError(f"no models are named; there are {', '.join(names())}")
     for name in chosen:
         if name == "auto":
             msg = "auto is no model of its own but a choice among them: race those it chooses from"
