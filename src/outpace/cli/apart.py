@@ -166,7 +166,8 @@ class _Watch:
             with suppress(OSError):
                 sys.stderr.write("\r\x1b[K")  # the line that said how far it was
         if self._told is not None:
-            complain("interrupted" if self._told == signal.SIGINT else "terminated")
+            if code == -signal.SIGKILL:  # or it has said so itself
+                complain("interrupted" if self._told == signal.SIGINT else "terminated")
         elif self._gave_up:
             complain(
                 f"the race was given up long after its budget was spent{where}: in native code"

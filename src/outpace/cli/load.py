@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from outpace.errors import UsageError, did_you_mean
+from outpace.flow.ending import Terminated
 
 EXPERIMENTS = ("pages", "sums")
 
@@ -60,7 +61,7 @@ def items(path: str, column: str | None = None) -> list[Any]:
     try:
         read = {".json": _json, ".jsonl": _jsonl, ".csv": _csv}.get(suffix, _lines)
         found = read(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         msg = f"{path} is not what its suffix says: {error}"
         raise UsageError(msg) from None
     if not found:
@@ -87,7 +88,7 @@ def _text(path: str) -> str:
         msg = f"{path} is not text in UTF-8: {error}"
         raise UsageError(msg) from None
     except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror}"
+        msg = f"{path!r} cannot be read: {error.strerror}"
         raise UsageError(msg) from None
 
 
@@ -155,7 +156,9 @@ def _module(name: str) -> ModuleType:
             raise UsageError(msg) from None
         msg = f"{name} cannot be imported: {error}"
         raise UsageError(msg) from None
-    except Exception as error:
+    except Terminated:
+        raise
+    except (Exception, SystemExit) as error:
         msg = f"{name} cannot be imported: {type(error).__name__}: {error}{_where(error, name)}"
         raise UsageError(msg) from error
 
@@ -194,7 +197,8 @@ def _no_function(name: str) -> str:
     """Say how to name a function, starting from what was written instead."""
     module = name.strip(":")
     if module and (name != module or name.endswith(".py") or Path(f"{name}.py").is_file()):
-        return f"{name!r} names no function: write {module}:FUNCTION"
+        right = f"MODULE{name}" if name.startswith(":") else f"{module}:FUNCTION"
+        return f"{name!r} names no function: write {right}"
     if meant := did_you_mean(name, EXPERIMENTS):
         return f"there is no experiment {name!r}{meant}"
     return (
