@@ -298,12 +298,13 @@ def race(
     by default what suits each model and the work; `in_flight` may also be a number for each model,
     as in `{"threads": 5, "asyncio": 160}`. `repeat`: how many rounds, by default up to three
     as time allows. `budget`: seconds that the race may take (300); who is not done is stopped, and
-    its time extrapolated. `setup`: as in `map`, one for all or one per function. `record`: what is
-    recorded of what ran when, as in `map`, for all alike. `progress` is called with a line of text.
+    its time extrapolated, or the item named that hangs. `setup`: as in `map`, one for all or one per
+    function. `record`: what is recorded of what ran when, as in `map`, for all alike. `progress` is
+    called with a line of text.
 
     Raises `UsageError` or `UsageTypeError` before any work for arguments that cannot work. A model
-    that cannot run here is a row of the table that says why. Of a `KeyboardInterrupt`, `race` is the
-    race as far as it had come, once serial has run.
+    that cannot run here is a row of the table that says why. Of a `KeyboardInterrupt`, and of the
+    `SystemExit` of a SIGTERM, `race` is the race as far as it had come, if any item had ended.
     """
     from outpace.racing.course import Course  # noqa: PLC0415
     from outpace.racing.finish import carried  # noqa: PLC0415

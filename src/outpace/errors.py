@@ -8,7 +8,16 @@ as they are, with a note that says which item it was.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """Return the end of a message that names the closest of some words, if one is close."""
+    import difflib  # noqa: PLC0415 - for a mistake only
+
+    close = difflib.get_close_matches(word, list(words), 1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 class OutpaceError(Exception):

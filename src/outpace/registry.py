@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from outpace import drivers, hosts
 from outpace.drivers._loop import loop_is_running
-from outpace.errors import ModelUnavailableError, UnknownModelError, UsageError
+from outpace.errors import (
+    ModelUnavailableError,
+    UnknownModelError,
+    UsageError,
+    did_you_mean,
+)
 from outpace.flow.job import check_positive
 from outpace.flow.protocol import Call, Care, Driver, Host, Workers
 from outpace.machine import usable_cpus
@@ -153,8 +158,9 @@ def find(name: str, *, for_requests: bool = False) -> Model:
             and (for_requests or takes_functions(model.driver))
         ):
             return model
-    msg = f"there is no model {name!r}; the models are auto, {', '.join(names())}"
-    raise UnknownModelError(msg)
+    known = ["auto", *names(), *(request_names() if for_requests else ())]
+    meant = did_you_mean(str(name), known)
+    raise UnknownModelError(f"there is no model {name!r} among {', '.join(known)}{meant}")
 
 
 def takes_functions(driver: Driver) -> bool:

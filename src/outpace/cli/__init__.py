@@ -3,22 +3,60 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from outpace.errors import OutpaceError
-from outpace.flow.ending import Terminated
+from outpace.cli.output import OutputError, complain, flush, out
+from outpace.errors import OutpaceError, did_you_mean
+from outpace.flow.ending import Terminated, terminable
+from outpace.flow.show import fitting
 
 
 class Parser(argparse.ArgumentParser):
-    """Say what is wrong with an argument in one line."""
+    """A parser that says in one line what is wrong with an argument, and what may have been meant."""
+
+    given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse; refuse what is left over here, where it is known which command it was for."""
+        self.given = sys.argv[1:] if args is None else args
+        found, left = super().parse_known_args(args, namespace)
+        if left:
+            self._refuse(left[0])
+        return found, left
 
     def error(self, message: str) -> NoReturn:
         """Print the line and exit with 2."""
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        if "required" in message:  # an option that does not exist may be why
+            for word in self.given:
+                if word.startswith("--") and not self._get_option_tuples(word.partition("=")[0]):
+                    self._refuse(word)
+        see = " See" if message.endswith("?") else "; see"
+        self.exit(2, f"{self.prog}: {message}{see} {self.prog} --help\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help or an error; argparse itself says nothing when that can't be."""
+        if file is sys.stdout:
+            out(message.removesuffix("\n"))
+        elif file is not None:
+            super()._print_message(fitting(message, file), file)
+
+    def _refuse(self, word: str) -> NoReturn:
+        """Say that there is no such argument."""
+        if not word.startswith("-"):
+            self.error(f"there is nothing that {word!r} could mean here")
+        option = word.partition("=")[0]
+        self.error(
+            f"there is no option {option}{did_you_mean(option, self._option_string_actions)}"
+        )
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Say which commands there are, and which may have been meant."""
+        if action.dest == "command" and value not in (commands := list(action.choices or ())):
+            meant = did_you_mean(value, commands)
+            self.error(f"there is no command {value!r} among {', '.join(commands)}{meant}")
+        super()._check_value(action, value)
 
 
 def parser() -> Parser:
@@ -38,23 +76,37 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0 well, 1 some failed, 2 bad usage, 130 Ctrl-C."""
-    chosen = parser().parse_args(arguments)
     try:
-        code: int = chosen.run(chosen)
-        sys.stdout.flush()
+        with terminable():
+            code = _run(arguments)
+            flush()
+    except OutputError as error:
+        complain(str(error))
+        return 1
     except OutpaceError as error:
-        print(f"outpace: {error}", file=sys.stderr)
+        complain(str(error))
         return 2
     except KeyboardInterrupt:
-        print("outpace: interrupted", file=sys.stderr)
+        complain("interrupted")
         return 130
     except Terminated as terminated:
-        print("outpace: terminated", file=sys.stderr)
+        complain("terminated")
         return int(terminated.code or 1)
-    except BrokenPipeError:  # the reader of our output has seen enough
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run the command that is named; without one, show what there is and return 2."""
+    made = parser()
+    if not (sys.argv[1:] if arguments is None else arguments):
+        made.print_help(sys.stderr)  # as clap has it: nothing was asked for, so this is no result
+        return 2
+    try:
+        chosen = made.parse_args(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    chosen.is_program = arguments is None  # and no function that somebody's program has called
+    code: int = chosen.run(chosen)
     return code
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import itertools
 import re
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from outpace.cli import pictures
+from outpace.cli.output import complain, out
 from outpace.cli.race import positive, seconds
 from outpace.errors import UsageError
+from outpace.flow.ending import Terminated
 
 # The options that go to `make_getter` as they are.
 SETTINGS = (
@@ -115,9 +117,9 @@ def run(options: argparse.Namespace) -> int:
     from outpace.fetching.door import open_fetch  # noqa: PLC0415
     from outpace.report.fetched import progress, summary  # noqa: PLC0415
     from outpace.report.progress import Line  # noqa: PLC0415
+    from outpace.report.save import write  # noqa: PLC0415
 
-    if options.json and Path(options.json).suffix != ".json":
-        raise UsageError(f"--json writes a .json file, and {options.json!r} is none")
+    pictures.check(options, ("json",))
     fetch = open_fetch(
         _urls(options),
         into=options.into,
@@ -132,26 +134,31 @@ def run(options: argparse.Namespace) -> int:
     )
     line = Line(quiet=options.quiet)
     began = time.monotonic()
-    interrupted = False
+    end = ""
+    code = 0
     with closing(fetch):
         try:
             for _ in fetch:
                 took = time.monotonic() - began
                 line(progress(fetch.tally, took, fetch.in_flight, fetch.total))
         except KeyboardInterrupt:
-            interrupted = True
+            end, code = "interrupted", 130
+        except Terminated as terminated:
+            end, code = "terminated", int(terminated.code or 1)
         finally:
             line.clear()
     took = time.monotonic() - began
     if options.json:
         text = json.dumps(fetch.tally.as_json(took), indent=1)
-        Path(options.json).write_text(f"{text}\n", encoding="utf-8")
-    print(summary(fetch.tally, took, options.into))
-    if interrupted:
-        if options.into:
-            print("outpace: interrupted; --resume goes on from here", file=sys.stderr)
-        return 130
-    return 1 if fetch.tally.failed else 0
+        try:
+            write(Path(options.json), f"{text}\n")
+        except UsageError as error:
+            complain(str(error))
+            code = code or 1
+    out(summary(fetch.tally, took, options.into))
+    if end and options.into:
+        complain(f"{end}; --resume goes on from here")
+    return code or (1 if fetch.tally.failed else 0)
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -12,7 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from outpace.errors import UsageError
+from outpace.errors import UsageError, did_you_mean
+from outpace.flow.ending import Terminated
+
+EXPERIMENTS = ("pages", "sums")
 
 
 def function(name: str) -> Callable[..., Any]:
@@ -20,25 +23,28 @@ def function(name: str) -> Callable[..., Any]:
 
     Raises `UsageError` when there is no such module or function, or importing it fails.
     """
-    module_name, colon, attribute = name.rpartition(":")
-    if not colon or not module_name or not attribute:
-        msg = (
-            f"{name!r} does not name a function: write MODULE:FUNCTION, as in mymodule:fetch or "
-            "scripts/mymodule.py:fetch, or one of the experiments pages and sums"
-        )
-        raise UsageError(msg)
+    module_name, attribute = check(name)
     module = _module(module_name)
     found: Any = module
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
-            msg = f"{module_name} has no {attribute!r}{_meant(found, part)}"
+            public = [repr(n) for n in dir(found) if not n.startswith("__")]
+            msg = f"{module_name} has no {attribute!r}{did_you_mean(repr(part), public)}"
             raise UsageError(msg) from None
     if not callable(found):
         msg = f"{name} is {type(found).__name__}, not a function"
         raise UsageError(msg)
     return found  # type: ignore[no-any-return]
+
+
+def check(name: str) -> tuple[str, str]:
+    """Return the two parts of MODULE:FUNCTION; raise `UsageError` when it is none."""
+    module_name, _, attribute = name.rpartition(":")
+    if not module_name or not attribute:
+        raise UsageError(_no_function(name))
+    return module_name, attribute
 
 
 def items(path: str, column: str | None = None) -> list[Any]:
@@ -55,7 +61,7 @@ def items(path: str, column: str | None = None) -> list[Any]:
     try:
         read = {".json": _json, ".jsonl": _jsonl, ".csv": _csv}.get(suffix, _lines)
         found = read(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         msg = f"{path} is not what its suffix says: {error}"
         raise UsageError(msg) from None
     if not found:
@@ -76,13 +82,13 @@ def _text(path: str) -> str:
             return sys.stdin.read()
         return Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        msg = f"there is no file {path!r}"
+        msg = f"there is no file {path!r}{_close_by(Path(path))}"
         raise UsageError(msg) from None
     except UnicodeDecodeError as error:
         msg = f"{path} is not text in UTF-8: {error}"
         raise UsageError(msg) from None
     except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror}"
+        msg = f"{path!r} cannot be read: {error.strerror}"
         raise UsageError(msg) from None
 
 
@@ -133,7 +139,7 @@ def _module(name: str) -> ModuleType:
     path = Path(name)
     if path.suffix == ".py":
         if not path.is_file():
-            msg = f"there is no file {name!r}"
+            msg = f"there is no file {name!r}{_close_by(path)}"
             raise UsageError(msg)
         folder, name = str(path.resolve().parent), path.stem
     else:
@@ -146,11 +152,13 @@ def _module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            msg = f"there is no module {name!r} here or on sys.path"
+            msg = f"there is no module {name!r} here or on sys.path{_close_by(path, '.py')}"
             raise UsageError(msg) from None
         msg = f"{name} cannot be imported: {error}"
         raise UsageError(msg) from None
-    except Exception as error:
+    except Terminated:
+        raise
+    except (Exception, SystemExit) as error:
         msg = f"{name} cannot be imported: {type(error).__name__}: {error}{_where(error, name)}"
         raise UsageError(msg) from error
 
@@ -185,9 +193,25 @@ def _where(error: BaseException, name: str) -> str:
     return f" (line {line})" if line else ""
 
 
-def _meant(module: object, name: str) -> str:
-    """Name what the user may have meant."""
-    import difflib  # noqa: PLC0415 - for a mistake only
+def _no_function(name: str) -> str:
+    """Say how to name a function, starting from what was written instead."""
+    module = name.strip(":")
+    if module and (name != module or name.endswith(".py") or Path(f"{name}.py").is_file()):
+        right = f"MODULE{name}" if name.startswith(":") else f"{module}:FUNCTION"
+        return f"{name!r} names no function: write {right}"
+    if meant := did_you_mean(name, EXPERIMENTS):
+        return f"there is no experiment {name!r}{meant}"
+    return (
+        f"{name!r} does not name a function: write MODULE:FUNCTION, as in mymodule:fetch or "
+        "scripts/mymodule.py:fetch, or one of the experiments pages and sums"
+    )
 
-    close = difflib.get_close_matches(name, [n for n in dir(module) if not n.startswith("__")], 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+
+def _close_by(path: Path, suffix: str = "") -> str:
+    """Name a file beside a path that does not exist, if one has nearly its name."""
+    try:
+        beside = [each.name for each in path.parent.iterdir() if each.name.endswith(suffix)]
+    except OSError:
+        return ""
+    names = [name.removesuffix(suffix) for name in beside]
+    return did_you_mean(path.name, names).replace("mean ", f"mean {path.parent}/".replace("./", ""))

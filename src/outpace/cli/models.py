@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from outpace.cli.output import out
+
 
 def add(commands: Any) -> None:
     """Add the command."""
@@ -19,5 +21,5 @@ def run(_: argparse.Namespace) -> int:
     from outpace.registry import models  # noqa: PLC0415 - not for --help
     from outpace.report.table import models_table  # noqa: PLC0415
 
-    print(models_table(models()))
+    out(models_table(models()))
     return 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from outpace.cli.output import complain, out
 from outpace.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,26 +32,33 @@ def add(group: Any) -> None:
     )
 
 
-def check(options: argparse.Namespace) -> None:
+def check(options: argparse.Namespace, files: Iterable[str] = FILES) -> None:
     """Raise `UsageError` for a file that could not be written, before any work."""
     from outpace.report.save import check_path  # noqa: PLC0415 - not for --help
 
-    for name, (ending, _) in FILES.items():
+    for name in files:
         path = getattr(options, name)
+        ending = FILES[name][0] if name in FILES else ".json"
         if path is not None:
             if not path.endswith(ending):
                 raise UsageError(f"--{name} writes a {ending} file, and {path!r} is none")
             check_path(path)
 
 
-def write(options: argparse.Namespace, race: Race | Timeline) -> None:
-    """Write the files that were asked for."""
+def write(options: argparse.Namespace, race: Race | Timeline, files: Iterable[str] = FILES) -> bool:
+    """Write the files that were asked for; say of one that can't be, and whether there is none."""
     from outpace.report.save import PICTURES  # noqa: PLC0415
 
-    for name in FILES:
+    well = True
+    for name in files:
         path = getattr(options, name)
         if path is not None:
-            PICTURES.save(race, path, ".trace.json" if name == "trace" else None)
+            try:
+                PICTURES.save(race, path, ".trace.json" if name == "trace" else None)
+            except UsageError as error:  # a disk that is full by now, say: the others are written
+                complain(str(error))
+                well = False
+    return well
 
 
 def show(options: argparse.Namespace, race: Race | Timeline) -> None:
@@ -59,12 +68,14 @@ def show(options: argparse.Namespace, race: Race | Timeline) -> None:
     from outpace.report.save import timelines  # noqa: PLC0415
     from outpace.report.table import race_table  # noqa: PLC0415
 
-    out = sys.stdout
-    width = shutil.get_terminal_size((110, 24)).columns if out.isatty() else 110
+    stream = sys.stdout
+    on_terminal = stream is not None and stream.isatty()
+    width = shutil.get_terminal_size((110, 24)).columns if on_terminal else 110
     if isinstance(race, Race):
-        print(race_table(race, width))
+        out(race_table(race, width))
         if not options.timeline:
             return
-        print()
-    plain = not (out.encoding or "").lower().startswith("utf")
-    print(lanes_text(timelines(race), width, colour=wants_colour(out), ascii_only=plain))
+        out("")
+    plain = not (getattr(stream, "encoding", None) or "").lower().startswith("utf")
+    colour = on_terminal and wants_colour(stream)
+    out(lanes_text(timelines(race), width, colour=colour, ascii_only=plain))

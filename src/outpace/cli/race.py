@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from outpace.cli import pictures
 from outpace.errors import UsageError
+from outpace.flow.ending import Terminated
+from outpace.flow.show import shown
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from outpace.cli.apart import Note
     from outpace.experiments.catalogue import Experiment
     from outpace.racing.result import Race
 
+FILES = ("json", *pictures.FILES)
 EPILOG = """\
 examples:
   outpace race pages                         download 160 pages from a server on this machine
@@ -77,43 +80,61 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the race and print its table."""
-    from outpace.report.progress import Line  # noqa: PLC0415 - not for --help
-    from outpace.report.save import check_path  # noqa: PLC0415
+    """Run the race and show it: in a process of its own, if this is a program of ours."""
+    pictures.check(options, FILES)
+    items = _items(options)
+    if not options.is_program:
+        return _run(options, items, None)
+    from outpace.cli.apart import watched  # noqa: PLC0415 - not for --help
 
-    if options.json and check_path(options.json).suffix != ".json":
-        msg = f"--json writes a .json file, and {options.json!r} is none"
-        raise UsageError(msg)
-    pictures.check(options)
+    return watched(
+        lambda note: _run(options, items, note),
+        lambda index: f" ({shown(items[index], 40)})" if items is not None else "",
+    )
+
+
+def _run(options: argparse.Namespace, items: list[Any] | None, note: Note | None) -> int:
+    """Run the race, write its files and print its table; of one that is interrupted, what there is."""
+    from outpace.report.progress import Line  # noqa: PLC0415 - not for --help
+
     line = Line(quiet=options.quiet or options.verbose)
-    interrupted = False
-    with _experiment(options) as experiment:
+    finished: Race | None
+    end: BaseException | None = None
+    with _experiment(options, items) as experiment:
         try:
-            finished = _carried(options, experiment, line)
-        except KeyboardInterrupt as interrupt:
-            finished = getattr(interrupt, "race", None)
+            finished = _carried(options, experiment, line, note)
+        except (KeyboardInterrupt, Terminated) as interrupt:
+            finished, end = getattr(interrupt, "race", None), interrupt
             if finished is None:
                 raise
-            interrupted = True
         finally:
             line.clear()
+            if note is not None:
+                note.write("")
     for entrant in finished.entrants:
         entrant.published_s = experiment.published.get(entrant.model)
-    if options.json:
-        finished.save(options.json)
-    pictures.write(options, finished)
+    well = pictures.write(options, finished, FILES)
     pictures.show(options, finished)
-    if interrupted:
-        print("outpace: interrupted", file=sys.stderr)
-        return 130
-    return exit_code(finished)
+    if end is not None:
+        raise end
+    return exit_code(finished) if well else 1
 
 
-def _carried(options: argparse.Namespace, experiment: Experiment, progress: Any) -> Any:
+def _carried(
+    options: argparse.Namespace, experiment: Experiment, line: Any, note: Note | None
+) -> Race:
     """Run the race that was asked for."""
-    from outpace import api  # noqa: PLC0415
+    from outpace.racing.course import Course  # noqa: PLC0415
+    from outpace.racing.finish import carried  # noqa: PLC0415
+    from outpace.report.save import PICTURES  # noqa: PLC0415
+    from outpace.report.table import race_table  # noqa: PLC0415
 
-    return api.race(
+    def progress(text: str) -> None:
+        line(text)
+        if note is not None:
+            note.write(text, course.budget_s if course.began else None)
+
+    course = Course(
         list(experiment.functions),
         experiment.items,
         models=options.models,
@@ -124,13 +145,17 @@ def _carried(options: argparse.Namespace, experiment: Experiment, progress: Any)
         setup=list(experiment.setup) if experiment.setup else None,
         same=experiment.same,
         progress=progress,
-        name=experiment.name,
+        board=None if note is None else note.board,
     )
+    return carried(course, experiment.name, race_table, PICTURES)
 
 
 def exit_code(race: Race) -> int:
-    """Return 1 when items failed or results differ, else 0."""
-    bad = any(e.results == "different" or e.failed or e.status == "failed" for e in race.entrants)
+    """Return 1 when items failed or hang, or results differ; else 0."""
+    bad = any(
+        e.results == "different" or e.failed or e.status == "failed" or e.hanging_item is not None
+        for e in race.entrants
+    )
     return 1 if bad else 0
 
 
@@ -154,12 +179,34 @@ def seconds(text: str) -> float:
     return value
 
 
-def _experiment(options: argparse.Namespace) -> AbstractContextManager[Experiment]:
+def _items(options: argparse.Namespace) -> list[Any] | None:
+    """Return the user's own items; None for an experiment, which has its own."""
+    from outpace.cli import load  # noqa: PLC0415 - not for --help
+
+    name = options.work[0]
+    _refuse_strangers(options, name if name in load.EXPERIMENTS else "")
+    if name in load.EXPERIMENTS:
+        return None
+    load.check(name)
+    if options.items is None:
+        last = options.work[-1]
+        meant = (
+            f"; did you mean --items {last}?" if len(options.work) > 1 and ":" not in last else ""
+        )
+        msg = f"say what to call {name} with: --items FILE (text, .jsonl, .json, .csv, or - for stdin)"
+        raise UsageError(msg + meant)
+    for work in options.work[1:]:
+        load.check(work)
+    return load.items(options.items, options.column)
+
+
+def _experiment(
+    options: argparse.Namespace, items: list[Any] | None
+) -> AbstractContextManager[Experiment]:
     """Return what is to be raced: an experiment, or the user's functions on the user's items."""
     from outpace.experiments import catalogue  # noqa: PLC0415
 
     name = options.work[0]
-    _refuse_strangers(options, name if name in ("pages", "sums") else "")
     if name == "pages":
         return catalogue.pages_experiment(
             count=options.pages,
@@ -174,13 +221,6 @@ def _experiment(options: argparse.Namespace) -> AbstractContextManager[Experimen
         )
     from outpace.cli import load  # noqa: PLC0415
 
-    if options.items is None:
-        last = options.work[-1]
-        meant = (
-            f"; did you mean --items {last}?" if len(options.work) > 1 and ":" not in last else ""
-        )
-        msg = f"say what to call {name} with: --items FILE (text, .jsonl, .json, .csv, or - for stdin)"
-        raise UsageError(msg + meant)
     functions = [load.function(work) for work in options.work]
     setups = [load.function(setup) for setup in options.setup or []]
     if len(setups) not in (0, 1, len(functions)):
@@ -188,9 +228,9 @@ def _experiment(options: argparse.Namespace) -> AbstractContextManager[Experimen
         raise UsageError(msg)
     return nullcontext(
         catalogue.Experiment(
-            name=options.work[0].rpartition(":")[2],
+            name=name.rpartition(":")[2],
             functions=functions,
-            items=load.items(options.items, options.column),
+            items=items or [],
             setup=(setups * len(functions))[: len(functions)] or None,
         )
     )

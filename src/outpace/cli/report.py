@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
     pictures.check(options)
     race = read(options.race)
-    pictures.write(options, race)
+    well = pictures.write(options, race)
     if options.timeline or not any(getattr(options, name) for name in pictures.FILES):
         pictures.show(options, race)
-    return 0
+    return 0 if well else 1

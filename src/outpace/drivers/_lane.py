@@ -357,7 +357,7 @@ async def enter(
 
 
 def setup_failed(error: BaseException, when: str = "before any item ran") -> BaseException:
-    """Say that the setup failed; leave a real Ctrl-C as it is."""
-    if isinstance(error, KeyboardInterrupt | SetupError):
+    """Say that the setup failed; leave an interrupt as it is."""
+    if isinstance(error, KeyboardInterrupt | Terminated | SetupError):
         return error
     return SetupError(f"setup failed {when}: {type(error).__name__}: {error}")

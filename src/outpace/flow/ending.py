@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from outpace.flow.dispatch import Dispatcher
+from outpace.flow.show import fitting
 
 OURS = __file__.rpartition("flow")[0]  # where our files are
 HURRY = 0.25  # seconds that what is running has to unwind once somebody wants it to end at once
@@ -68,7 +69,7 @@ def tell(dispatcher: Dispatcher, running: int, error: BaseException) -> None:
 def say(what: str) -> None:
     """Say something in one line on stderr."""
     with suppress(Exception):  # there may be no stderr, and this is no time to complain of it
-        sys.stderr.write(f"outpace: {what}\n")
+        sys.stderr.write(fitting(f"outpace: {what}\n", sys.stderr))
         sys.stderr.flush()
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:  # an outcome shows itself by what is here
     from outpace.flow.data import Outcome, Settled
 
 View = Callable[["Settled", Sequence[int]], Iterator[Any]]
+
+# Where a stream has no better.
+PLAIN = str.maketrans({"µ": "u", "…": "...", "\N{MULTIPLICATION SIGN}": "x", "≈": "~"})
 
 
 def as_outcomes() -> View:
@@ -136,3 +139,13 @@ def per_second(value: float | None) -> str:
     if not value:
         return ""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def fitting(text: str, stream: TextIO) -> str:
+    """Return a text in characters that a stream has: where it has ASCII only, say, `us` for `µs`."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(PLAIN).encode(encoding, "backslashreplace").decode(encoding)
+    return text

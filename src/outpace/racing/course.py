@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from outpace.errors import (
@@ -21,6 +21,8 @@ from outpace.errors import (
     UsageError,
     WorkerStartError,
 )
+from outpace.flow.board import Board
+from outpace.flow.ending import Terminated
 from outpace.flow.job import Job, check_positive, make_job
 from outpace.machine import LONGEST_WAIT, usable_cpus
 from outpace.racing import plan
@@ -78,8 +80,9 @@ class Course:
         same: Same = operator.eq,
         record: str = "full",
         progress: Progress | None = None,
+        board: Board | None = None,
     ) -> None:
-        """Check what was asked, before any work."""
+        """Check what was asked, before any work; on `board`, if given, it stands what serial is on."""
         by_model = in_flight if isinstance(in_flight, Mapping) else {}
         for name, value in (
             ("workers", workers),
@@ -103,6 +106,7 @@ class Course:
         self.workers, self.in_flight, self.repeat = workers, in_flight, repeat
         self.budget_s = min(budget or plan.BUDGET, LONGEST_WAIT)
         self.same, self.progress = same, progress or (lambda _: None)
+        self.board = board
         self.jobs = _jobs(functions, setup, self.items, record)
         self.runners = [self._runner(name) for name in _with_serial_first(models, self.jobs)]
         self.began = 0.0
@@ -130,7 +134,7 @@ class Course:
         """Note that it was interrupted; say whether there is anything to show by now."""
         self.broken_off = True
         for runner in self.runners:
-            if not runner.trials and not runner.is_out:
+            if not (runner.trials or runner.is_out):
                 runner.entrant.status = "stopped"
                 runner.entrant.reason = "the race was interrupted before it had run"
         return self.controls is not None and bool(self.runners[0].trials)
@@ -139,6 +143,11 @@ class Course:
     def elapsed_s(self) -> float:
         """Say how long the race has taken."""
         return clock() - self.began
+
+    @property
+    def left_s(self) -> float:
+        """Say how much of the budget is left."""
+        return self.budget_s - self.elapsed_s
 
     def profile(self) -> plan.Profile:
         """Return what serial has shown of the work."""
@@ -160,6 +169,7 @@ class Course:
         runner = Runner(model, job, entrant)
         if model.name == "serial":
             runner.opening = opening("serial")
+            runner.job = replace(job, call=replace(job.call, board=self.board))
             entrant.workers = entrant.in_flight = 1
         return runner
 
@@ -216,10 +226,14 @@ class Course:
     def _trial(self, runner: Runner, number: int) -> None:
         """Run one trial of an entrant, and note what keeps it from running."""
         serial = self.runners[0]
-        serial_s = serial.trials[0].makespan_s if serial.trials else None
-        allowed = plan.allowed_s(serial_s, self.budget_s - self.elapsed_s)
+        first = serial.trials[0] if serial.trials else None
+        yet = sum(not (r.trials or r.is_out) for r in self.runners)
+        hanging = yet if first is not None and first.hangs else 0
+        serial_s = None if first is None else first.makespan_s
+        allowed = plan.allowed_s(serial_s, self.left_s, hanging)
         name, total = runner.model.name, len(self.items)
         assert runner.opening is not None
+        self.progress(f"round {number}  {name}  0/{total}")
         before = clock()
         try:
             trial = run_trial(
@@ -238,6 +252,11 @@ class Course:
                 raise
             runner.entrant.status, runner.entrant.reason = "failed", str(error)
             return
+        except (KeyboardInterrupt, Terminated) as interrupt:
+            so_far: Trial | None = getattr(interrupt, "trial", None)
+            if not runner.trials and so_far is not None and (so_far.settled or so_far.inside):
+                runner.trials.append(so_far)
+            raise
         runner.last_s = clock() - before
         runner.trials.append(trial)
 
@@ -268,8 +287,10 @@ def _with_serial_first(models: Sequence[str] | None, jobs: Sequence[Job]) -> lis
     if models is None:
         return names() + (request_names() if with_requests else [])
     if isinstance(models, str):
-        models = [name.strip() for name in models.split(",")]
+        models = [name.strip() for name in models.split(",") if name.strip()]
     chosen = list(dict.fromkeys(models))
+    if not chosen:
+        raise UsageError(f"no models are named; there are {', '.join(names())}")
     for name in chosen:
         if name == "auto":
             msg = "auto is no model of its own but a choice among them: race those it chooses from"

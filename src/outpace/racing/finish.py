@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from outpace.flow.data import Failure
+from outpace.flow.ending import Terminated, terminable
 from outpace.flow.job import make_job
 from outpace.flow.show import shown
 from outpace.machine import usable_cpus
@@ -20,19 +21,23 @@ from outpace.racing.verify import agree, first_difference
 from outpace.record.timeline import Timeline, Writer
 from outpace.registry import opening
 
+ONCE_MORE = 5.0  # seconds at least to run one item again, whatever is left of the budget
+
 
 def carried(
     course: Course, name: str | None, show: Callable[[Race], str], writer: Writer | None
 ) -> Race:
     """Run a race and finish it.
 
-    An interrupt goes on as one, and has as its `race` what there was by then, if there was anything.
+    Ctrl-C and SIGTERM go on as what they are, and have as their `race` what there was by then, if there
+    was anything.
     """
     try:
-        course.run()
-    except KeyboardInterrupt as interrupt:
+        with terminable():
+            course.run()
+    except (KeyboardInterrupt, Terminated) as interrupt:
         if course.break_off():
-            interrupt.race = finish(course, name, show, writer)  # type: ignore[attr-defined]
+            interrupt.race = finish(course, name, show, writer)  # type: ignore[union-attr]
         raise
     return finish(course, name, show, writer)
 
@@ -53,7 +58,7 @@ def finish(
     items = len(course.items)
     for runner in runners:
         if runner.trials:
-            _sum_up(runner, items)
+            _sum_up(runner, course.items)
             runner.entrant.timeline = _timeline(runner, writer)
     profile = course.profile()
     for runner in runners:
@@ -102,17 +107,21 @@ def _blocks_its_loop(runner: Runner) -> bool:
 def _recommendation(runners: list[Runner], profile: plan.Profile) -> Recommendation:
     """Recommend, unless there is nothing to go by."""
     serial = runners[0].entrant
+    if serial.makespan_s is None:
+        what = "it" if serial.hanging_item is None else f"item {serial.hanging_item}"
+        return Recommendation(
+            "serial", (f"{what} did not end, so there is nothing to compare with",)
+        )
     if serial.failed and serial.failed == serial.done:
         return Recommendation("serial", ("every item failed, so the times say nothing",))
     items = runners[0].job.total or 0
     return recommend([r.entrant for r in runners], profile, usable_cpus(), items)
 
 
-def _sum_up(runner: Runner, items: int) -> None:
+def _sum_up(runner: Runner, items: list[Any]) -> None:
     """Turn an entrant's trials into its figures."""
     entrant, trials = runner.entrant, runner.trials
-    done = len(trials[-1].results)
-    entrant.done = max(len(trial.results) for trial in trials)
+    entrant.done = max(trial.settled for trial in trials)
     entrant.failed = sum(isinstance(result, Failure) for result in trials[0].results)
     whole = [trial for trial in trials if not trial.stopped]
     entrant.startup_s = Spread.of([t.startup_s for t in trials]).median
@@ -120,19 +129,37 @@ def _sum_up(runner: Runner, items: int) -> None:
     entrant.peak_rss_bytes = max(t.peak_bytes for t in trials)
     if whole:
         entrant.makespan_s = Spread.of([t.makespan_s for t in whole])
-        entrant.throughput = items / entrant.makespan_s.median
+        entrant.throughput = len(items) / entrant.makespan_s.median
         return
     entrant.status = "stopped"
-    ran = trials[-1].makespan_s
-    if not done:
-        entrant.reason = f"stopped after {ran:.3g} s, before any item had ended"
-        return
-    guess = ran * items / done
-    entrant.makespan_s = Spread(guess, guess, guess, 0)
-    entrant.throughput = done / ran
-    entrant.reason = (
-        f"stopped after {ran:.3g} s with {done} of {items} items done; "
-        f"all would have taken about {guess:.3g} s"
+    trial = trials[-1]
+    done, ran = trial.settled, trial.makespan_s
+    entrant.reason = _why_stopped(runner, trial, items)
+    if trial.hangs and trial.inside is not None:
+        entrant.hanging_item = trial.inside[0]
+    elif done:
+        guess = ran * len(items) / done
+        entrant.makespan_s = Spread(guess, guess, guess, 0)
+        entrant.reason += f"; all would have taken about {guess:.3g} s"
+    if done:
+        entrant.throughput = done / ran
+
+
+def _why_stopped(runner: Runner, trial: Trial, items: list[Any]) -> str:
+    """Say where a pass was when it was stopped; name the item that hangs."""
+    ran, done = trial.makespan_s, trial.settled
+    if not ran:
+        return f"stopped after {trial.startup_s:.3g} s, before its workers were ready"
+    if trial.inside is None or not trial.hangs:
+        if not done:
+            return f"stopped after {ran:.3g} s, before any item had ended"
+        return f"stopped after {ran:.3g} s with {done} of {len(items)} items done"
+    index, took = trial.inside
+    in_a_thread = runner.model.host is None and not runner.model.driver.native_async
+    return (
+        f"stopped after {ran:.3g} s with {done} of {len(items)} items done: item {index} "
+        f"({shown(items[index], 40)}) had been running for {took:.3g} s"
+        f"{', and goes on in its thread' if in_a_thread and runner.model.name != 'serial' else ''}"
     )
 
 
@@ -180,8 +207,13 @@ def _difference(
             f"{failed} of {len(trial.results)} items failed that do not with serial, the first of "
             f"them item {index}: {type(error).__name__}: {error}"
         )
-    again = _once_more(serial, course.items[index])
-    if runner is serial or not agree(was, again, course.same):
+    again = _once_more(serial, course, index)
+    if again is None:
+        return "unchecked", (
+            f"item {index} gave another result than with serial, and there was no time to see whether "
+            "it always does"
+        )
+    if runner is serial or not agree(was, again[0], course.same):
         return "not-repeatable", (
             f"item {index} gives another result each time, with serial too; if that is how it "
             "should be, say what counts as the same with same="
@@ -189,7 +221,10 @@ def _difference(
     return "different", f"item {index} gave another result than with serial"
 
 
-def _once_more(serial: Runner, item: object) -> Any:
-    """Run one item again, to see whether it is the work that is not repeatable."""
-    job = make_job(serial.job.call.fn, [item], setup=serial.job.call.setup, on_error="return")
-    return run_trial(job, opening("serial"), plan.BUDGET).results[0]
+def _once_more(serial: Runner, course: Course, index: int) -> list[Any] | None:
+    """Run one item again, to see whether it is the work that is not repeatable; None: it can't be."""
+    if course.broken_off:
+        return None
+    call = serial.job.call
+    job = make_job(call.fn, [course.items[index]], setup=call.setup, on_error="return")
+    return run_trial(job, opening("serial"), max(ONCE_MORE, course.left_s)).results or None

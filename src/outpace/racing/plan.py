@@ -20,6 +20,9 @@ CHEAP = 0.02  # of the time already spent: so little more is always worth a seco
 BUDGET = 300.0  # seconds that a race may take in all when nobody says
 FIRST_SHARE = 0.6  # of the budget, for serial alone
 HOPELESS = 2.0  # times serial: an entrant that takes longer cannot be the answer
+HANGS = 3.0  # times what others took on average, and an item hangs
+HANGS_SHARE = 0.2  # of the time of the whole pass, below which nobody waited for it in particular
+HANGING_S = 1.0  # seconds at least for an entrant where serial hung
 HOPELESS_S = 5.0  # seconds that any entrant may take beyond that: starting processes takes some
 
 
@@ -98,10 +101,15 @@ def _many(kind: Kind, profile: Profile, items: int, cpus: int) -> int:
     return max(1, min(items, max(least, min(fill, most))))
 
 
-def allowed_s(serial_s: float | None, left_s: float) -> float:
-    """Say how long an entrant may run, given serial's time and what is left of the budget."""
+def allowed_s(serial_s: float | None, left_s: float, hanging: int = 0) -> float:
+    """Say how long an entrant may run, given serial's time and what is left of the budget.
+
+    Where serial hung, others may hang too, and each of those `hanging` has its part of what is left.
+    """
     if serial_s is None:
         return left_s * FIRST_SHARE
+    if hanging:
+        return max(left_s / hanging, min(left_s, HANGING_S))
     return min(left_s, serial_s * HOPELESS + HOPELESS_S)
 
 
@@ -120,3 +128,11 @@ def again(
     if asked is not None:
         return trials < asked
     return trials < ROUNDS and (elapsed_s + last_s <= SOFT or last_s <= CHEAP * elapsed_s)
+
+
+def hangs(inside_s: float, ran_s: float, done_s: float, done: int) -> bool:
+    """Say whether it was in an item that a pass had to be stopped: one that took far longer than others.
+
+    The item has run for `inside_s` of the `ran_s` of the pass; `done` others took `done_s` together.
+    """
+    return not done or inside_s > max(HANGS * done_s / done, HANGS_SHARE * ran_s)

@@ -20,7 +20,7 @@ from outpace.record.timeline import Timeline
 
 LARGEST = 1 << 29  # bytes of a file; a race of the most timelines has a hundredth of that
 NUMBERS = ("startup_s", "speedup", "throughput", "cpu_s", "published_s")
-COUNTS = ("workers", "in_flight", "peak_rss_bytes")
+COUNTS = ("workers", "in_flight", "peak_rss_bytes", "hanging_item")
 JOB = {"name": str, "items": int, "item_wall_s": float, "waits": float}
 MACHINE = {"cpus": int, "python": str, "gil": bool}
 

@@ -27,7 +27,8 @@ class Entrant:
     """Be one model's part in a race.
 
     Seconds and bytes; medians over the trials. `speedup` is serial's makespan over this one's. Of a
-    stopped entrant, `makespan_s` is extrapolated from the `done` items that it got to.
+    stopped entrant, `makespan_s` is extrapolated from the `done` items that it got to, unless it was
+    stopped inside one that hangs, `hanging_item`.
     """
 
     model: str
@@ -44,6 +45,7 @@ class Entrant:
     peak_rss_bytes: int | None = None
     results: Results = "unchecked"
     done: int = 0
+    hanging_item: int | None = None
     failed: int = 0
     published_s: float | None = None
     timeline: Timeline | None = field(default=None, repr=False)

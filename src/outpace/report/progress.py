@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
 from outpace.errors import UsageTypeError
-from outpace.flow.show import per_second, seconds
+from outpace.flow.show import fitting, per_second, seconds
 
 EVERY = 0.1  # seconds between two drawings
 PLAIN_EVERY = 10.0  # and between two lines where they stay
@@ -155,6 +155,8 @@ def make_progress(wanted: Any, stream: TextIO | None = None) -> Progress | None:
         stream = stream or sys.stderr
         if (notebook := _notebook()) is not None:
             return Progress(notebook)
+        if stream is None:
+            return None  # a shell has closed it
         if stream.isatty():
             return Progress(Screen(stream))
         return Progress(Lines(stream), PLAIN_EVERY)
@@ -211,7 +213,7 @@ def _on(snapshot: Snapshot) -> list[str]:
 def _written(stream: TextIO, text: str) -> bool:
     """Write and say whether that went well: a closed pipe is no reason to stop working."""
     try:
-        stream.write(text)
+        stream.write(fitting(text, stream))
         stream.flush()
     except (OSError, ValueError):
         return False
@@ -243,22 +245,25 @@ class Line:
 
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         """Draw on a stream (stderr), unless it is no terminal or the user wants quiet."""
-        self._stream = stream or sys.stderr
-        self._on = not quiet and self._stream.isatty()
+        stream = stream or sys.stderr  # None where a shell has closed it
+        self._stream = stream if stream is not None and not quiet and stream.isatty() else None
         self._drawn = 0.0
         self._dirty = False
 
     def __call__(self, text: str) -> None:
         """Show a text in place of the last one, if it is time."""
         now = time.monotonic()
-        if self._on and now - self._drawn >= EVERY:
+        if self._stream is not None and now - self._drawn >= EVERY:
             self._drawn, self._dirty = now, True
-            self._stream.write(f"\r\x1b[K{text}")
-            self._stream.flush()
+            self._write(text)
 
     def clear(self) -> None:
         """Take the line away."""
         if self._dirty:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+            self._write("")
             self._dirty = False
+
+    def _write(self, text: str) -> None:
+        """Write over what there is; no more once that has failed."""
+        if self._stream is not None and not _written(self._stream, f"\r\x1b[K{text}"):
+            self._stream = None

@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import stat
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -37,17 +39,7 @@ class Pictures:
         """Write a file, in the form of its suffix or another; raise `UsageError` where it cannot be."""
         path = check_path(path)
         content = WRITERS[form or suffix(path)](what)
-        data = (
-            content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
-        )
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            part.write_bytes(data)
-            part.replace(path)
-        except OSError as error:
-            raise UsageError(f"cannot write {str(path)!r}: {error.strerror}") from error
-        finally:
-            part.unlink(missing_ok=True)
+        write(path, content)
 
     def notebook(self, what: Any) -> str:
         """Draw in HTML without script: the table of a race, and the picture as an image.
@@ -69,6 +61,25 @@ class Pictures:
 PICTURES = Pictures()
 
 
+def write(path: Path, content: str | bytes) -> None:
+    """Replace a file as a whole; raise `UsageError` where that can't be, and leave it as it is."""
+    data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
+    part = _part(path)
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {str(path)!r}: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def _part(path: Path) -> Path:
+    """Name the file that is written first and then takes the place of a path."""
+    return path.with_name(f".outpace.{os.getpid()}.part")
+
+
 def suffix(path: Path) -> str:
     """Return which of the suffixes a path has; raise `UsageError` for another."""
     found = next((s for s in reversed(SUFFIXES) if path.name.endswith(s) and path.name != s), None)
@@ -82,17 +93,34 @@ def suffix(path: Path) -> str:
 
 
 def check_path(path: str | Path) -> Path:
-    """Return the path if something can be saved there; raise `UsageError` before any work if not."""
+    """Return the path if something can be saved there; raise `UsageError` before any work if not.
+
+    The only way to know is to try: a disk may be full or read-only, a name too long for it.
+    """
     path = Path(path)
     if suffix(path) == ".png":
         check_png()
     folder = path.absolute().parent
     if not folder.is_dir():
         raise UsageError(f"the folder of {str(path)!r} does not exist")
-    if path.is_dir():
-        raise UsageError(f"{str(path)!r} is a folder")
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"the folder of {str(path)!r} cannot be written to")
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            raise UsageError(f"{str(path)!r} is a folder")
+    except FileNotFoundError:
+        pass  # as it should be
+    except (OSError, ValueError) as error:  # a name that is too long, or has a zero byte
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot write {str(path)!r}: {why}") from None
+    part = _part(path)
+    try:
+        part.write_bytes(b"outpace")
+        part.unlink()
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise UsageError(
+            f"cannot write into the folder of {str(path)!r}: {error.strerror}"
+        ) from None
     return path
 
 

@@ -8,6 +8,7 @@ from outpace.flow.show import per_second, seconds
 from outpace.racing.result import Entrant, Race
 from outpace.racing.stats import Spread
 from outpace.registry import Listed
+from outpace.report.words import printable
 
 WIDEST = 110  # columns; a wider terminal gains nothing
 HEADINGS = [
@@ -16,15 +17,22 @@ HEADINGS = [
 ]  # fmt: skip
 FIRST_TO_GO = ("items/s", "memory", "min - max", "CPU", "at once")  # where a terminal is narrow
 LEFT = ("model", "results")
+LONGEST = 600  # characters of a remark
 GAP = "  "
 
 
 def race_table(race: Race, width: int = WIDEST) -> str:
     """Write a race: its table, what there is to say of single rows, and the recommendation."""
     lines = [race_heading(race), "", _columns(race_cells(race), width)]
-    lines += ["", *(f"{e.model}: {e.reason}" for e in race.entrants if e.reason)]
-    lines += [*race.notes, "", str(race.recommendation)]
+    lines += ["", *(_one_line(f"{e.model}: {e.reason}") for e in race.entrants if e.reason)]
+    lines += [*map(_one_line, race.notes), "", _one_line(str(race.recommendation))]
     return "\n".join(lines)
+
+
+def _one_line(text: str) -> str:
+    """Return what may hold the text of anybody's exception as a line of a length that is read."""
+    text = printable(" ".join(text.split()))
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def race_heading(race: Race) -> str:
