@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 
 from outpace.errors import UsageError, WorkerStartError
 from outpace.hosts._group import AT_ONCE, RECORD, describe_exit, kill_group
+from outpace.hosts._sockets import pair
 
 START_PATIENCE = 60.0  # seconds for a template to import its modules and fork; then it is stuck
 HERE = str(Path(__file__).parent)
@@ -123,7 +124,7 @@ class Template:
         self._records = bytearray()
         self._started: list[int] = []
         self._alive: set[int] = set()
-        self._control, theirs = socket.socketpair()
+        self._control, theirs = pair()
         with theirs:
             args = (str(theirs.fileno()), *self._modules)
             try:
@@ -152,12 +153,12 @@ class Template:
     def _fork(self, shared: Sequence[int]) -> list[Launched]:
         """Have so many workers forked as fit into one message."""
         count = len(shared)
-        pairs = [socket.socketpair() for _ in shared]
+        pairs = [pair() for _ in shared]
         try:
             fds = [
                 fd
-                for pair, one in zip(pairs, shared, strict=True)
-                for fd in (pair[1].fileno(), one)
+                for (_, theirs), one in zip(pairs, shared, strict=True)
+                for fd in (theirs.fileno(), one)
             ]
             socket.send_fds(self._control, [bytes([count])], fds)
             while len(self._started) < count and self._hear(START_PATIENCE):
@@ -167,7 +168,7 @@ class Template:
         finally:
             for _, theirs in pairs:
                 theirs.close()
-        ours = [pair[0] for pair in pairs]
+        ours = [mine for mine, _ in pairs]
         if len(self._started) < count:
             for sock in ours:
                 sock.close()
@@ -303,7 +304,7 @@ class Spawn:
 
     def _launch_one(self, shared: int) -> Launched:
         """Start one interpreter with one end of a socket pair, and the shared memory."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = pair()
         with theirs:
             try:
                 if sys.platform == "win32":

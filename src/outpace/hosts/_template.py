@@ -19,6 +19,7 @@ import sys
 
 from outpace.hosts._family import adopt_orphans, end_family, end_orphans, reap_orphans
 from outpace.hosts._group import AT_ONCE, RECORD, kill_group
+from outpace.hosts._sockets import taken
 
 
 def main(fd: str, *modules: str) -> None:
@@ -29,7 +30,7 @@ def main(fd: str, *modules: str) -> None:
     for name in modules:
         with contextlib.suppress(ImportError):  # a driver that only the caller's sys.path has
             importlib.import_module(name)
-    with socket.socket(fileno=int(fd)) as control:
+    with taken(int(fd)) as control:
         mine = _serve(control)
     if mine is not None:
         sys.modules["outpace.hosts._worker"].serve_on(*mine)
@@ -104,7 +105,7 @@ def _receive(control: socket.socket) -> list[Pair]:
     if not message:
         return []
     return [
-        (socket.socket(fileno=fd), shared) for fd, shared in zip(fds[::2], fds[1::2], strict=True)
+        (taken(fd), shared) for fd, shared in zip(fds[::2], fds[1::2], strict=True)
     ]
 
 

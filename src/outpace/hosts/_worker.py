@@ -41,6 +41,7 @@ from outpace.hosts._family import BORN_OF
 from outpace.hosts._filters import set_filters
 from outpace.hosts._group import CUT_OFF, WHERE, kill_group
 from outpace.hosts._shared import attach
+from outpace.hosts._sockets import blocking, taken
 from outpace.hosts._usage import own_usage, resident_bytes
 from outpace.hosts._voices import silence, speak_through
 from outpace.hosts._wire import NOTHING, Channel, Message, Packed, pack
@@ -53,11 +54,12 @@ _speaking = threading.RLock()  # one thread at a time sends to the caller
 def main(where: str, shared: str = "-1") -> None:
     """Be a worker that was started on its own, with two descriptors; `share` on Windows."""
     if where == "share":  # pragma: no cover - Windows
-        serve_on(socket.fromshare(sys.stdin.buffer.read()), -1)  # type: ignore[attr-defined]
+        shared_sock = socket.fromshare(sys.stdin.buffer.read())  # type: ignore[attr-defined]
+        serve_on(blocking(shared_sock), -1)
     else:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_end_with_caller, args=(int(where),), daemon=True).start()
-        serve_on(socket.socket(fileno=int(where)), int(shared))
+        serve_on(taken(int(where)), int(shared))
 
 
 def _end_with_caller(fd: int) -> None:
