@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
-posix = pytest.mark.skipif(os.name != "posix", reason="the template and its own sockets are POSIX's")
+posix = pytest.mark.skipif(
+    os.name != "posix", reason="the template and its own sockets are POSIX's"
+)
 MODELS = ["processes", "processes+threads", "processes+asyncio", "asyncio", "threads"]
 
 # Items take longer than the timeout, and so does each of what is sent and read.

@@ -104,9 +104,7 @@ def _receive(control: socket.socket) -> list[Pair]:
         return []
     if not message:
         return []
-    return [
-        (taken(fd), shared) for fd, shared in zip(fds[::2], fds[1::2], strict=True)
-    ]
+    return [(taken(fd), shared) for fd, shared in zip(fds[::2], fds[1::2], strict=True)]
 
 
 def _become_worker(
