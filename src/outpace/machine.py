@@ -1,4 +1,4 @@
-"""What this process may really use: CPUs and memory, as the scheduler and the container allow.
+"""What this process may really use: CPUs, memory and descriptors, as the system and the container allow.
 
 `os.cpu_count` is the machine's, not ours: in a container with half a core it says 64, and a pool of 64
 processes then fights for that half. So: the affinity mask, cut by the cgroup's CPU quota (v2 and v1),
@@ -7,10 +7,15 @@ and the memory limit of the cgroup. Where a platform has none of these, the mach
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import math
 import os
 import sys
+from collections.abc import Iterator
+
+from outpace.errors import WorkerStartError
 
 # Paths are strings in this file: pathlib would be 4 of the milliseconds of `import outpace`.
 CGROUPS = "/sys/fs/cgroup"
@@ -58,6 +63,35 @@ def usable_memory() -> int | None:
     except (AttributeError, ValueError, OSError):
         return limit
     return total if limit is None else min(limit, total)
+
+
+@contextlib.contextmanager
+def enough_descriptors(what: str, instead: str) -> Iterator[None]:
+    """Say in one line, as a `WorkerStartError`, that there are too few file descriptors, if so.
+
+    `what` says who needs about how many, and `instead` what needs fewer.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.EMFILE, errno.ENFILE}:
+            raise
+        allowed = descriptor_limit() if error.errno == errno.EMFILE else None
+        most = "there are no more" if allowed is None else f"this process may have {allowed} in all"
+        msg = (
+            f"{what} file descriptors beside those that are open, and {most}; "
+            f"raise the limit (ulimit -n), or use {instead}"
+        )
+        raise WorkerStartError(msg) from error
+
+
+def descriptor_limit() -> int | None:
+    """Return how many descriptors this process may have open, None where nobody says."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:  # pragma: no cover - Windows
+        return None
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def run_delay() -> float:

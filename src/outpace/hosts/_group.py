@@ -15,6 +15,7 @@ RECORD = struct.Struct("<cxxxqiq")
 WHERE = getattr(signal, "SIGUSR2", 0)  # asks a worker to write down where it is
 CUT_OFF = 87  # the exit code of a worker that cannot use its socket; arbitrary, and nobody else's
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+FEWER = "fewer workers=, or threads"  # instead of more workers than there can be
 AT_ONCE = 64  # workers in one message, with two descriptors each; the kernel allows 253 of those
 
 

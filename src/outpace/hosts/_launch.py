@@ -10,6 +10,7 @@ too (OUTPACE_START=spawn) so that it is tested there.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -21,8 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from outpace.errors import UsageError, WorkerStartError
-from outpace.hosts._group import AT_ONCE, RECORD, describe_exit, kill_group
-from outpace.hosts._sockets import pair
+from outpace.hosts._group import AT_ONCE, FEWER, RECORD, describe_exit, kill_group
+from outpace.hosts._sockets import pair, pairs
 
 START_PATIENCE = 60.0  # seconds for a template to import its modules and fork; then it is stuck
 HERE = str(Path(__file__).parent)
@@ -104,6 +105,8 @@ def start(module: str, *args: str, **how: Any) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(command, **how)  # noqa: S603 - our own interpreter
     except (OSError, TypeError, ValueError) as error:  # an embedded Python may not know its program
+        if getattr(error, "errno", None) in {errno.EMFILE, errno.ENFILE}:
+            raise  # it has words of its own (`machine.enough_descriptors`)
         msg = f"no process can be started with {sys.executable!r}: {error}; use threads or asyncio"
         raise WorkerStartError(msg) from error
 
@@ -123,6 +126,7 @@ class Template:
         self._gone = False
         self._records = bytearray()
         self._started: list[int] = []
+        self._refused = 0  # the error number of a fork that failed
         self._alive: set[int] = set()
         self._control, theirs = pair()
         with theirs:
@@ -152,34 +156,36 @@ class Template:
 
     def _fork(self, shared: Sequence[int]) -> list[Launched]:
         """Have so many workers forked as fit into one message."""
-        count = len(shared)
-        pairs = [pair() for _ in shared]
+        count, self._refused, self._started = len(shared), 0, []
+        made = pairs(count)
         try:
             fds = [
                 fd
-                for (_, theirs), one in zip(pairs, shared, strict=True)
+                for (_, theirs), one in zip(made, shared, strict=True)
                 for fd in (theirs.fileno(), one)
             ]
             socket.send_fds(self._control, [bytes([count])], fds)
-            while len(self._started) < count and self._hear(START_PATIENCE):
+            while len(self._started) < count and not self._refused and self._hear(START_PATIENCE):
                 pass
         except OSError:
             self._gone = True
         finally:
-            for _, theirs in pairs:
+            for _, theirs in made:
                 theirs.close()
-        ours = [mine for mine, _ in pairs]
+        ours = [mine for mine, _ in made]
         if len(self._started) < count:
             for sock in ours:
                 sock.close()
+            if self._refused:
+                msg = f"no worker process can be started: {os.strerror(self._refused)}; use {FEWER}"
+                raise WorkerStartError(msg)
             self._process.kill()  # it is gone, or stuck
             how = describe_exit(self._process.wait())
             msg = (
                 f"the process that starts the workers {how}; what it printed, if anything, says why"
             )
             raise WorkerStartError(msg)
-        started, self._started = self._started, []
-        return list(map(Launched, started, ours))
+        return list(map(Launched, self._started, ours))
 
     def watched(self) -> socket.socket | None:
         """Return the socket on which the template reports deaths, as long as it lives."""
@@ -240,12 +246,15 @@ class Template:
         return bool(data)
 
     def _take_record(self) -> int | None:
-        """Take one record: return a new process, or note a death."""
+        """Take one record: return a new process, or note a death, or why there is no new one."""
         kind, pid, status, peak = RECORD.unpack_from(self._records)
         del self._records[: RECORD.size]
         if kind == b"+":
             self._alive.add(pid)
             return int(pid)
+        if kind == b"!":
+            self._refused = status
+            return None
         self._alive.discard(pid)
         self._dead[pid] = Death(os.waitstatus_to_exitcode(status), peak)
         return None

@@ -9,12 +9,25 @@ block, for whoever has the same end; so the worker that is given one reads nothi
 from __future__ import annotations
 
 import socket
+from itertools import chain
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
     """Return two connected sockets that block."""
     one, other = socket.socketpair()
     return blocking(one), blocking(other)
+
+
+def pairs(count: int) -> list[tuple[socket.socket, socket.socket]]:
+    """Return so many pairs, or raise and leave none open."""
+    made: list[tuple[socket.socket, socket.socket]] = []
+    try:
+        made.extend(pair() for _ in range(count))
+    except BaseException:
+        for sock in chain.from_iterable(made):
+            sock.close()
+        raise
+    return made
 
 
 def taken(fd: int) -> socket.socket:

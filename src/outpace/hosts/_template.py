@@ -2,9 +2,9 @@
 
 One thread, no user code, nothing of the caller's but its environment. It is told to fork by a byte and
 as many pairs of descriptors (a socket, and the memory of `_shared`); it answers with records
-(`_launch.RECORD`): `+` a process, `-` a process and how it ended. When the caller is gone, for whatever
-reason, the control socket ends, and so does everything here: every worker's process group is killed,
-and what has left those (`_family`). Tested by `tests/hosts/test_processes.py`.
+(`_group.RECORD`): `+` a process, `-` a process and how it ended, `!` why none can be forked. When the
+caller is gone, for whatever reason, the control socket ends, and so does everything here: every
+worker's process group is killed, and what has left those (`_family`). Tested by `tests/hosts/test_processes.py`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,11 @@ def _serve(control: socket.socket) -> Pair | None:
 def _fork_each(control: socket.socket, pairs: list[Pair], alive: set[int]) -> Pair | None:
     """Fork a worker for each pair. Returns the worker's own in a child, None in the template."""
     for mine in pairs:
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # as many as may be, or no memory
+            _tell(control, b"!", 0, error.errno or 0)
+            break
         if pid == 0:
             for other in pairs:
                 if other is not mine:
