@@ -30,7 +30,7 @@ from outpace.hosts._deadlines import Deadlines
 from outpace.hosts._ear import Ear
 from outpace.hosts._goodbye import say_goodbye
 from outpace.hosts._group import CUT_OFF, KILL, Process, describe_exit
-from outpace.hosts._hello import pack_call, surroundings
+from outpace.hosts._hello import needed, pack_call, surroundings
 from outpace.hosts._inquest import Inquest
 from outpace.hosts._launch import Death, Launched, Launcher, launcher
 from outpace.hosts._peer import Peer, failures, load_error, untransferable
@@ -59,11 +59,10 @@ class Crew:
         self._care = care
         self._by_value = by_value(call)
         self._hello = pack_call(call, self._by_value)
-        # What every worker would import is imported once, before the fork.
-        loop = ["asyncio"] if call.is_async else []
+        self._imports = needed(call, driver)
         self._ear = Ear()
         try:
-            self._launcher: Launcher = launcher([type(driver).__module__, *loop])
+            self._launcher: Launcher = launcher(self._imports)
         except BaseException:
             self._ear.close()
             raise
@@ -96,7 +95,7 @@ class Crew:
         worker = Peer(number, lanes, Process(launched.pid), Channel(launched.sock), shared)
         self._workers[worker.pid] = worker
         self._ear.add(worker.channel, worker)
-        meta = surroundings(self._driver, lanes, shared, weigh=self._care.max_memory is not None)
+        meta = surroundings(self._imports, lanes, shared, weigh=self._care.max_memory is not None)
         self._write(worker, meta, self._hello)
         return worker
 

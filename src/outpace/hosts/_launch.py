@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from outpace.errors import UsageError, WorkerStartError
-from outpace.hosts._group import AT_ONCE, FEWER, RECORD, describe_exit, kill_group
+from outpace.hosts._group import AT_ONCE, FEWER, RECORD, describe_exit, kill_group, library_first
 from outpace.hosts._sockets import pair, pairs
 
 START_PATIENCE = 60.0  # seconds for a template to import its modules and fork; then it is stuck
@@ -87,10 +87,8 @@ def launcher(modules: list[str]) -> Launcher:
 
 def start(module: str, *args: str, **how: Any) -> subprocess.Popen[bytes]:
     """Start an interpreter like this one that runs a module of ours, in a process group of its own."""
-    path = [
-        HERE,
-        *(place for place in sys.path if type(place) is str),
-    ]  # no more and no less than ours
+    ours = [place for place in sys.path if type(place) is str]  # no more and no less
+    path = [HERE, *library_first(ours)]
     code = (
         f"import sys; sys.path[:] = {path!r}; "
         f"import _boot; _boot.boot({PACKAGE_ROOT!r}, {module!r})"

@@ -4,7 +4,8 @@ One thread, no user code, nothing of the caller's but its environment. It is tol
 as many pairs of descriptors (a socket, and the memory of `_shared`); it answers with records
 (`_group.RECORD`): `+` a process, `-` a process and how it ended, `!` why none can be forked. When the
 caller is gone, for whatever reason, the control socket ends, and so does everything here: every
-worker's process group is killed, and what has left those (`_family`). Tested by `tests/hosts/test_processes.py`.
+worker's process group is killed, and what has left those (`_family`). Tested by
+`tests/hosts/test_processes.py`.
 """
 
 from __future__ import annotations
