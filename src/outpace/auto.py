@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from outpace.errors import TransferError
+from outpace.errors import TransferError, WorkerStartError
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.outstanding import Outstanding
 from outpace.flow.protocol import Call, Care, Usage, Workers, processes_of
@@ -71,7 +71,7 @@ class Auto:
         before = time.perf_counter()
         try:
             workers = chosen.open(call)
-        except TransferError as error:  # it is about the function, so it would never work
+        except (TransferError, WorkerStartError) as error:  # it would never work here
             self.settle("serial", f"serial, where {model} would have been chosen, but {error}")
             return None
         self.startup_s = time.perf_counter() - before

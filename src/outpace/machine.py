@@ -1,4 +1,4 @@
-"""What this process may really use of CPUs and memory, as the scheduler and the container allow.
+"""What this process may really use: CPUs, memory and descriptors, as the system and the container allow.
 
 And what it has used, with its children.
 
@@ -10,12 +10,16 @@ and the memory limit of the cgroup. Where a platform has none of these, the mach
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import math
 import os
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from outpace.errors import WorkerStartError
 
 if TYPE_CHECKING:
     import subprocess
@@ -118,6 +122,35 @@ def _waited_for_s() -> float:
         return 0.0
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+@contextlib.contextmanager
+def enough_descriptors(what: str, instead: str) -> Iterator[None]:
+    """Say in one line, as a `WorkerStartError`, that there are too few file descriptors, if so.
+
+    `what` says who needs about how many, and `instead` what needs fewer.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.EMFILE, errno.ENFILE}:
+            raise
+        allowed = descriptor_limit() if error.errno == errno.EMFILE else None
+        most = "there are no more" if allowed is None else f"this process may have {allowed} in all"
+        msg = (
+            f"{what} file descriptors beside those that are open, and {most}; "
+            f"raise the limit (ulimit -n), or use {instead}"
+        )
+        raise WorkerStartError(msg) from error
+
+
+def descriptor_limit() -> int | None:
+    """Return how many descriptors this process may have open, None where nobody says."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:  # pragma: no cover - Windows
+        return None
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def run_delay() -> float:

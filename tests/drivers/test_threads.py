@@ -148,7 +148,7 @@ def test_a_thread_that_cannot_have_a_loop_hangs_nothing(monkeypatch: pytest.Monk
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(asyncio, "new_event_loop", no_loop)
-    with pytest.raises(OSError, match="Too many open files"):
+    with pytest.raises(WorkerStartError, match="an event loop needs 4 file descriptors"):
         driver.open(Call(later, is_async=True), 4)
 
 

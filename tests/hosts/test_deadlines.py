@@ -18,7 +18,7 @@ from outpace.flow.board import Board, Shape
 from outpace.hosts import _deadlines
 from outpace.hosts._crew import Crew
 from outpace.hosts._deadlines import ASKED, Deadlines
-from outpace.hosts._group import WHERE
+from outpace.hosts._group import Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from outpace.flow.data import Chunk
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR2"), reason="asks by a Unix signal")
+
+
+class FakeProcess(Process):
+    """Be a process that does not exist, and so is sent nothing."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
 
 
 @dataclass(eq=False)
@@ -44,6 +51,10 @@ class FakePeer:
         for row in board.rows:
             row.times[:] = memoryview(array("d", [-1.0] * len(row.times)))  # before all times here
         self.shared = SimpleNamespace(board=board)
+
+    @property
+    def process(self) -> FakeProcess:
+        return FakeProcess(self.pid)
 
     def ask(self, now: float) -> None:
         pass
@@ -72,12 +83,8 @@ class Signals:
 def signals(monkeypatch: pytest.MonkeyPatch) -> Signals:
     seen = Signals()
 
-    def ask(pid: int, number: int) -> None:
-        assert number == WHERE
-        seen.asked.append(pid)
-
-    monkeypatch.setattr(_deadlines.os, "kill", ask)
-    monkeypatch.setattr(_deadlines, "kill_group", seen.killed.append)
+    monkeypatch.setattr(FakeProcess, "ask_where", lambda process: seen.asked.append(process.pid))
+    monkeypatch.setattr(FakeProcess, "kill_group", lambda process: seen.killed.append(process.pid))
     return seen
 
 

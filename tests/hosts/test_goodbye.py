@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -38,14 +39,14 @@ class World:
         self.signals: list[tuple[int, int]] = []
         self.sockets: list[socket.socket] = []
         monkeypatch.setattr(_goodbye, "clock", lambda: self.now)
-        monkeypatch.setattr(_goodbye, "kill_group", self.kill)
 
     def worker(self, pid: int, *, busy: bool, **takes: float) -> None:
         """Add one; `told`, `asked` and `killed` say how long it takes to end after that."""
         ours, theirs = socket.socketpair()
         self.sockets += [ours, theirs]
         channel = SimpleNamespace(sock=ours)
-        self.workers[pid] = SimpleNamespace(pid=pid, channel=channel, is_busy=busy)
+        process = SimpleNamespace(kill_group=partial(self.kill, pid))
+        self.workers[pid] = SimpleNamespace(process=process, channel=channel, is_busy=busy)
         if "told" in takes:
             self.ends[pid] = takes["told"]
         self.takes[pid] = {signal.SIGTERM: takes.get("asked", 1e9), 9: takes.get("killed", 0.001)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import signal
 import subprocess
@@ -226,3 +227,45 @@ def test_ctrl_c_ends_a_program_at_once_with_all_its_workers(
     assert errors.rstrip().endswith("KeyboardInterrupt"), errors
     assert process.returncode == -signal.SIGINT
     gate.wait_until_gone()
+
+
+# The caller has the standard library's modules already when the script's folder begins to count, as in a
+# notebook. Then there is a file of every one of their names, of which just one is meant.
+SHADOWED = """
+import sys
+folder = sys.path.pop(0)
+import asyncio, outpace
+
+def plain(n):
+    import turtle
+    return turtle.sign * n
+
+async def coroutine(n):
+    await asyncio.sleep(0)
+    return plain(n)
+
+fn, model = globals()[sys.argv[1]], sys.argv[2]
+list(outpace.map(abs, [1], model=model))
+sys.path.insert(0, folder)
+print(*outpace.map(fn, range(3), model=model, workers=2))
+"""
+
+
+@pytest.mark.parametrize("kind", ["plain", "coroutine"])
+@pytest.mark.parametrize("model", ["processes", "processes+threads", "processes+asyncio"])
+def test_a_file_beside_the_script_does_not_stand_for_the_standard_librarys_but_for_itself(
+    model: str, kind: str, start: str, tmp_path: Path
+) -> None:
+    for name in filter(importlib.util.find_spec, sys.stdlib_module_names):  # not other platforms'
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('the wrong {name}')")
+    (tmp_path / "turtle.py").write_text("sign = -1")
+    program = tmp_path / "program.py"
+    program.write_text(SHADOWED)
+    done = subprocess.run(
+        [sys.executable, str(program), kind, model],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("0 -1 -2\n", "")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
+
+from outpace.machine import enough_descriptors
+
+_making = threading.Lock()  # what one thread has found free, no other takes meanwhile
 
 if TYPE_CHECKING:
     import asyncio  # at run time only where a loop is needed: it costs a worker 40 ms to import
@@ -20,7 +27,13 @@ def new_loop() -> asyncio.AbstractEventLoop:
     """Make a loop of whatever kind the caller's policy makes."""
     import asyncio  # noqa: PLC0415
 
-    return asyncio.new_event_loop()
+    fewer = "a lower in_flight= where each lane has one"
+    with enough_descriptors("an event loop needs 4", fewer), _making:
+        with contextlib.ExitStack() as tried:  # one that stays half made complains of itself
+            for _ in range(2):
+                for end in os.pipe():
+                    tried.callback(os.close, end)
+        return asyncio.new_event_loop()
 
 
 def without_loop(coroutine: Any) -> Any:

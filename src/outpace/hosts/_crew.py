@@ -29,8 +29,8 @@ from outpace.flow.protocol import Call, Care, Driver, Usage
 from outpace.hosts._deadlines import Deadlines
 from outpace.hosts._ear import Ear
 from outpace.hosts._goodbye import say_goodbye
-from outpace.hosts._group import CUT_OFF, KILL, describe_exit, kill_group
-from outpace.hosts._hello import pack_call, surroundings
+from outpace.hosts._group import CUT_OFF, KILL, Process, describe_exit
+from outpace.hosts._hello import needed, pack_call, surroundings
 from outpace.hosts._inquest import Inquest
 from outpace.hosts._launch import Death, Launched, Launcher, launcher
 from outpace.hosts._peer import Peer, failures, load_error, untransferable
@@ -59,11 +59,10 @@ class Crew:
         self._care = care
         self._by_value = by_value(call)
         self._hello = pack_call(call, self._by_value)
-        # What every worker would import is imported once, before the fork.
-        loop = ["asyncio"] if call.is_async else []
+        self._imports = needed(call, driver)
         self._ear = Ear()
         try:
-            self._launcher: Launcher = launcher([type(driver).__module__, *loop])
+            self._launcher: Launcher = launcher(self._imports)
         except BaseException:
             self._ear.close()
             raise
@@ -93,10 +92,10 @@ class Crew:
     def _greet(self, launched: Launched, number: int, lanes: int, shared: Shared) -> Peer:
         """Tell a new worker what to be."""
         launched.sock.setblocking(False)  # noqa: FBT003 - its only form
-        worker = Peer(number, lanes, launched.pid, Channel(launched.sock), shared)
+        worker = Peer(number, lanes, Process(launched.pid), Channel(launched.sock), shared)
         self._workers[worker.pid] = worker
         self._ear.add(worker.channel, worker)
-        meta = surroundings(self._driver, lanes, shared, weigh=self._care.max_memory is not None)
+        meta = surroundings(self._imports, lanes, shared, weigh=self._care.max_memory is not None)
         self._write(worker, meta, self._hello)
         return worker
 
@@ -313,7 +312,7 @@ class Crew:
         """Deal with a socket that has ended, or makes no sense: the process is dead, or about to be."""
         death = self._launcher.wait_death(worker.pid, LAST_WORD if worker.said_bye else DYING)
         if death is None:
-            kill_group(worker.pid)
+            worker.process.kill_group()
             death = self._launcher.wait_death(worker.pid, LAST_WORD) or Death(None)
             # Killed by us, it seems; else it was dying after all.
             worker.cut_off = death.exitcode in (None, -KILL) and not worker.said_bye
@@ -325,6 +324,7 @@ class Crew:
         worker.cut_off = worker.cut_off or death.exitcode == CUT_OFF
         self._ear.remove(worker.channel)
         worker.channel.close()
+        worker.process.close()
         try:
             if self._closed or worker.said_bye:
                 return
@@ -383,7 +383,7 @@ class Crew:
             self._exit_error = self._exit_error or late
         finally:
             for worker in self._workers.values():
-                kill_group(worker.pid)
+                worker.process.kill_group()
             self._let_go(self._launcher.close)
         if self._exit_error is not None:
             raise self._exit_error
@@ -391,8 +391,7 @@ class Crew:
     def _let_go(self, of_launcher: Callable[[], None]) -> None:
         """Close all that is ours."""
         for worker in self._workers.values():
-            worker.channel.close()
-            worker.shared.close()
+            worker.close()
         self._workers.clear()
         of_launcher()
         self._ear.close()

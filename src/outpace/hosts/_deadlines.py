@@ -11,12 +11,9 @@ Tested by `tests/hosts/test_deadlines.py`.
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterable
 
 from outpace.drivers._late import Watch
-from outpace.hosts._group import WHERE, kill_group
 from outpace.hosts._peer import Peer
 
 ASKED = 0.03  # seconds that a worker has to write down where it is: a stack takes it under 1 ms
@@ -53,9 +50,7 @@ class Deadlines:
                 peer.kill_at = now + ASKED
                 asked.append(peer.kill_at)
                 peer.ask(now)
-                with contextlib.suppress(OSError):
-                    if WHERE:
-                        os.kill(peer.pid, WHERE)
+                peer.process.ask_where()
         self._watch.look_at = min(self._watch.look_at, *asked, now + self._watch.timeout)
 
     @staticmethod
@@ -73,7 +68,7 @@ class Deadlines:
         running = {index for index, _ in peer.running()}
         if still := {index: since for index, since in peer.late.items() if index in running}:
             peer.late = still
-            kill_group(peer.pid)
+            peer.process.kill_group()
             peer.kill_at = float("inf")  # once is enough; its death will be reported
         else:
             peer.kill_at = None

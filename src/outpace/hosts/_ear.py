@@ -22,8 +22,13 @@ class Ear:
 
     def __init__(self) -> None:
         """Listen to `wake` only."""
-        self._selector = selectors.DefaultSelector()
         self._waking, self._wake = socket.socketpair()  # not a pipe: Windows cannot wait on one
+        try:
+            self._selector = selectors.DefaultSelector()
+        except OSError:
+            self._waking.close()
+            self._wake.close()
+            raise
         self._waking.setblocking(False)  # noqa: FBT003 - its only form
         self._wake.setblocking(False)  # noqa: FBT003
         # `wake` may come at any time, and after `close` its descriptor may be somebody else's.

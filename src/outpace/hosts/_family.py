@@ -4,6 +4,11 @@ A program that an item starts usually stays in its worker's process group, and g
 makes a session of its own (a daemon) does not. On Linux the template asks to inherit such orphans
 (PR_SET_CHILD_SUBREAPER, prctl(2)), so it can end them when their worker has died, and all of them at
 the end; they are told apart by a variable in the environment that a worker hands down.
+
+The numbers of our children come from /proc, and are signalled only if it is the /proc of our own PID
+namespace: in another's they are strangers'. A child of ours keeps its number until we wait for it, and
+nobody else here does. Without such a /proc nothing is known of orphans. Tested by
+`tests/hosts/test_family.py`.
 """
 
 from __future__ import annotations
@@ -12,11 +17,14 @@ import contextlib
 import os
 import signal
 import sys
+import time
 
 BORN_OF = (
     "OUTPACE_WORKER"  # in the environment of what a worker starts: the worker's process number
 )
 _SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+PATIENCE = 5.0  # seconds for what was killed to end; what hangs in the kernel is left to its reaper
+PROC = "/proc"
 
 
 def adopt_orphans() -> None:
@@ -30,11 +38,11 @@ def adopt_orphans() -> None:
 
 def orphans(workers: set[int]) -> set[int]:
     """Return our children that are no workers."""
-    found = set()
-    with contextlib.suppress(OSError, ValueError):
+    found: set[int] = set()
+    if _proc_is_ours():
         pid = os.getpid()
-        with open(f"/proc/{pid}/task/{pid}/children") as file:  # noqa: PTH123 - see machine.CGROUPS
-            found = {int(child) for child in file.read().split()}
+        with contextlib.suppress(OSError, ValueError):
+            found = set(map(int, _read(f"{PROC}/{pid}/task/{pid}/children").split()))
     return found - workers
 
 
@@ -56,23 +64,37 @@ def reap_orphans(workers: set[int]) -> None:
 
 def end_family() -> None:
     """Kill every child that is left, and what each of them leaves behind, until there is none."""
-    while left := orphans(set()):
-        for pid in left:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        for pid in left:
-            with contextlib.suppress(OSError):
-                os.waitpid(pid, 0)
+    until = time.monotonic() + PATIENCE
+    while orphans(set()):
+        end_orphans(set())
+        if time.monotonic() > until:
+            return
+        time.sleep(0.001)
 
 
 def _born_of(pid: int) -> int | None:
     """Say which worker a process descends from, as far as its environment tells."""
-    with (
-        contextlib.suppress(OSError, ValueError),
-        open(f"/proc/{pid}/environ", "rb") as file,  # noqa: PTH123 - see machine.CGROUPS
-    ):
-        for entry in file.read().split(b"\0"):
+    with contextlib.suppress(OSError, ValueError):
+        for entry in _read(f"{PROC}/{pid}/environ").split(b"\0"):
             name, _, value = entry.partition(b"=")
             if name == BORN_OF.encode():
                 return int(value)
     return None
+
+
+def _proc_is_ours() -> bool:
+    """Say whether the numbers in /proc are those of our own PID namespace.
+
+    The kernel lists our number in each namespace from that of /proc inwards, so in ours it is one.
+    """
+    with contextlib.suppress(OSError):
+        lines = map(bytes.split, _read(f"{PROC}/self/status").splitlines())
+        facts = {line[0]: line[1:] for line in lines if line}
+        return facts.get(b"NSpid:", facts.get(b"Pid:")) == [b"%d" % os.getpid()]
+    return False
+
+
+def _read(path: str) -> bytes:
+    """Return what a small file holds."""
+    with open(path, "rb") as file:  # noqa: PTH123 - see machine.CGROUPS
+        return file.read()

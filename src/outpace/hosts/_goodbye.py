@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 from outpace.errors import SetupError
 from outpace.flow.ending import HURRY
-from outpace.hosts._group import kill_group
 from outpace.hosts._peer import Peer
 
 EXIT_PATIENCE = 10.0  # seconds; arbitrary: longer than any flush, shorter than anybody waits
@@ -36,14 +35,14 @@ def say_goodbye(
         with contextlib.suppress(OSError):
             worker.channel.sock.shutdown(socket.SHUT_WR)
         if pid in busy:
-            kill_group(pid, signal.SIGTERM)
+            worker.process.kill_group(signal.SIGTERM)
     _listen(workers, turn, began + (0.0 if not busy else HURRY), busy)
-    _kill(busy & workers.keys())
+    _kill(workers[pid] for pid in busy & workers.keys())
     _listen(workers, turn, began + (HURRY if hurry else EXIT_PATIENCE), workers)
     if not workers:
         return None
     late = workers.keys() - busy
-    _kill(workers)
+    _kill(workers.values())
     _listen(workers, turn, clock() + EXIT_PATIENCE, workers)
     if hurry or not late:
         return None
@@ -62,7 +61,7 @@ def _listen(
         turn(left)
 
 
-def _kill(pids: Iterable[int]) -> None:
+def _kill(workers: Iterable[Peer]) -> None:
     """Kill them, and all they have started."""
-    for pid in list(pids):
-        kill_group(pid)
+    for worker in workers:
+        worker.process.kill_group()

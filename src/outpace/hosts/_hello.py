@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import outpace.drivers
+from outpace.drivers._lane import needs_loop
 from outpace.errors import TransferError
 from outpace.flow.protocol import Call, Driver
 from outpace.hosts._filters import named_filters
@@ -32,7 +33,21 @@ def pack_call(call: Call, by_value: by_value) -> Packed:
         raise TransferError(msg) from error
 
 
-def surroundings(driver: Driver, lanes: int, shared: Shared, *, weigh: bool) -> dict[str, Any]:
+def needed(call: Call, driver: Driver) -> list[str]:
+    """Return the modules that a worker needs, the driver's own first.
+
+    What every worker would import is imported once, before the fork. And before any module of the
+    user's can be found, which may have the name of one of the standard library's.
+    """
+    named = [type(driver).__module__]
+    if needs_loop(call):
+        named.append("asyncio")
+    if "multiprocessing.process" in sys.modules:
+        named.append("multiprocessing.process")
+    return named
+
+
+def surroundings(imports: list[str], lanes: int, shared: Shared, *, weigh: bool) -> dict[str, Any]:
     """Say where the worker is to find things, and what it is to be."""
     return {
         "log": levels(),
@@ -40,10 +55,10 @@ def surroundings(driver: Driver, lanes: int, shared: Shared, *, weigh: bool) -> 
         "memory": shared.name,
         "weigh": weigh,
         "path": list(sys.path),
+        "imports": imports,
         "argv": list(getattr(sys, "argv", ())),
         "directory": working_directory(),
         "drivers": list(outpace.drivers.__path__),
-        "driver": type(driver).__module__,
         "lanes": lanes,
         "authkey": manager_key(),
     }

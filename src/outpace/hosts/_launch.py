@@ -10,6 +10,7 @@ too (OUTPACE_START=spawn) so that it is tested there.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -21,7 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from outpace.errors import UsageError, WorkerStartError
-from outpace.hosts._group import AT_ONCE, RECORD, describe_exit, kill_group
+from outpace.hosts._group import AT_ONCE, FEWER, RECORD, describe_exit, kill_group, library_first
+from outpace.hosts._sockets import pair, pairs
 from outpace.machine import reap
 
 START_PATIENCE = 60.0  # seconds for a template to import its modules and fork; then it is stuck
@@ -86,10 +88,8 @@ def launcher(modules: list[str]) -> Launcher:
 
 def start(module: str, *args: str, **how: Any) -> subprocess.Popen[bytes]:
     """Start an interpreter like this one that runs a module of ours, in a process group of its own."""
-    path = [
-        HERE,
-        *(place for place in sys.path if type(place) is str),
-    ]  # no more and no less than ours
+    ours = [place for place in sys.path if type(place) is str]  # no more and no less
+    path = [HERE, *library_first(ours)]
     code = (
         f"import sys; sys.path[:] = {path!r}; "
         f"import _boot; _boot.boot({PACKAGE_ROOT!r}, {module!r})"
@@ -104,6 +104,8 @@ def start(module: str, *args: str, **how: Any) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(command, **how)  # noqa: S603 - our own interpreter
     except (OSError, TypeError, ValueError) as error:  # an embedded Python may not know its program
+        if getattr(error, "errno", None) in {errno.EMFILE, errno.ENFILE}:
+            raise  # it has words of its own (`machine.enough_descriptors`)
         msg = f"no process can be started with {sys.executable!r}: {error}; use threads or asyncio"
         raise WorkerStartError(msg) from error
 
@@ -123,8 +125,9 @@ class Template:
         self._gone = False
         self._records = bytearray()
         self._started: list[int] = []
+        self._refused = 0  # the error number of a fork that failed
         self._alive: set[int] = set()
-        self._control, theirs = socket.socketpair()
+        self._control, theirs = pair()
         with theirs:
             args = (str(theirs.fileno()), *self._modules)
             try:
@@ -152,34 +155,36 @@ class Template:
 
     def _fork(self, shared: Sequence[int]) -> list[Launched]:
         """Have so many workers forked as fit into one message."""
-        count = len(shared)
-        pairs = [socket.socketpair() for _ in shared]
+        count, self._refused, self._started = len(shared), 0, []
+        made = pairs(count)
         try:
             fds = [
                 fd
-                for pair, one in zip(pairs, shared, strict=True)
-                for fd in (pair[1].fileno(), one)
+                for (_, theirs), one in zip(made, shared, strict=True)
+                for fd in (theirs.fileno(), one)
             ]
             socket.send_fds(self._control, [bytes([count])], fds)
-            while len(self._started) < count and self._hear(START_PATIENCE):
+            while len(self._started) < count and not self._refused and self._hear(START_PATIENCE):
                 pass
         except OSError:
             self._gone = True
         finally:
-            for _, theirs in pairs:
+            for _, theirs in made:
                 theirs.close()
-        ours = [pair[0] for pair in pairs]
+        ours = [mine for mine, _ in made]
         if len(self._started) < count:
             for sock in ours:
                 sock.close()
+            if self._refused:
+                msg = f"no worker process can be started: {os.strerror(self._refused)}; use {FEWER}"
+                raise WorkerStartError(msg)
             self._process.kill()  # it is gone, or stuck
             how = describe_exit(reap(self._process))
             msg = (
                 f"the process that starts the workers {how}; what it printed, if anything, says why"
             )
             raise WorkerStartError(msg)
-        started, self._started = self._started, []
-        return list(map(Launched, started, ours))
+        return list(map(Launched, self._started, ours))
 
     def watched(self) -> socket.socket | None:
         """Return the socket on which the template reports deaths, as long as it lives."""
@@ -240,12 +245,15 @@ class Template:
         return bool(data)
 
     def _take_record(self) -> int | None:
-        """Take one record: return a new process, or note a death."""
+        """Take one record: return a new process, or note a death, or why there is no new one."""
         kind, pid, status, peak = RECORD.unpack_from(self._records)
         del self._records[: RECORD.size]
         if kind == b"+":
             self._alive.add(pid)
             return int(pid)
+        if kind == b"!":
+            self._refused = status
+            return None
         self._alive.discard(pid)
         self._dead[pid] = Death(os.waitstatus_to_exitcode(status), peak)
         return None
@@ -304,7 +312,7 @@ class Spawn:
 
     def _launch_one(self, shared: int) -> Launched:
         """Start one interpreter with one end of a socket pair, and the shared memory."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = pair()
         with theirs:
             try:
                 if sys.platform == "win32":

@@ -16,6 +16,7 @@ from typing import Any
 from outpace.errors import RemoteError, SetupError, TransferError, WorkerStartError
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.outstanding import Outstanding
+from outpace.hosts._group import Process
 from outpace.hosts._shared import Shared
 from outpace.hosts._wire import Channel, Packed
 
@@ -31,7 +32,7 @@ class Peer:
 
     number: int
     lanes: int
-    pid: int
+    process: Process
     channel: Channel
     shared: Shared
     suspects: deque[Chunk] | None = None
@@ -48,6 +49,11 @@ class Peer:
     kill_at: float | None = None
     cut_off: bool = False  # its process lived on when its socket had ended, or made no sense
     out: Outstanding = field(default_factory=Outstanding)
+
+    @property
+    def pid(self) -> int:
+        """Return its process number."""
+        return self.process.pid
 
     @property
     def takes_work(self) -> bool:
@@ -88,6 +94,12 @@ class Peer:
         self.clock_offset = 0.0 if self.born <= there <= now else now - there
         self.ready = True
 
+    def close(self) -> None:
+        """Let go of all that leads to it."""
+        self.channel.close()
+        self.process.close()
+        self.shared.close()
+
     def report(self, columns: list[Any], payload: Packed) -> Report:
         """Put a report together: values that may not load, failures, times in our clock."""
         indexes, started, ended, packed_failures, *facts, self.weight, trace = columns
@@ -117,6 +129,8 @@ class Peer:
         error: Exception
         if in_setup:
             error = SetupError(text)
+        elif isinstance(cause, WorkerStartError):
+            error = WorkerStartError(f"in worker process {self.number} {cause}")
         else:
             why = f"{type(cause).__name__}: {cause}"
             error = WorkerStartError(

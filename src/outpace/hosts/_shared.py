@@ -19,11 +19,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from outpace.flow.board import Board, Shape
+from outpace.hosts._group import FEWER
+from outpace.machine import enough_descriptors
 
 if TYPE_CHECKING:  # a worker attaches and launches nothing
     from outpace.hosts._launch import Launched, Launcher
 
 LAST_WORDS = 65_536  # bytes of them that are read at most
+DESCRIPTORS = (
+    5  # of a worker here: two ends of a socket at first, its pidfd, the memory and its map
+)
 _numbers = itertools.count()
 
 
@@ -40,9 +45,13 @@ class Shared:
             self._memory = mmap.mmap(-1, shape.size, tagname=self.name)
         else:
             self.fd = _nameless()
-            os.ftruncate(self.fd, shape.size)
-            os.lseek(self.fd, 0, os.SEEK_END)
-            self._memory = mmap.mmap(self.fd, shape.size)
+            try:
+                os.ftruncate(self.fd, shape.size)
+                os.lseek(self.fd, 0, os.SEEK_END)
+                self._memory = mmap.mmap(self.fd, shape.size)  # with a descriptor of its own
+            except BaseException:
+                os.close(self.fd)
+                raise
         self.board = Board(shape, self._memory)
 
     def last_words(self) -> str | None:
@@ -66,13 +75,15 @@ class Shared:
 def launch_sharing(launcher: Launcher, shapes: Sequence[Shape]) -> list[tuple[Launched, Shared]]:
     """Start a process for each shape, and share memory with it."""
     shared: list[Shared] = []
-    try:
-        shared.extend(map(Shared, shapes))
-        launched = launcher.launch([one.fd for one in shared])
-    except BaseException:
-        for one in shared:
-            one.close()
-        raise
+    needs = f"starting worker processes ({len(shapes)}) takes about {DESCRIPTORS * len(shapes)}"
+    with enough_descriptors(needs, FEWER):
+        try:
+            shared.extend(map(Shared, shapes))
+            launched = launcher.launch([one.fd for one in shared])
+        except BaseException:
+            for one in shared:
+                one.close()
+            raise
     return list(zip(launched, shared, strict=True))
 
 

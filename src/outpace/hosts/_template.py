@@ -2,9 +2,10 @@
 
 One thread, no user code, nothing of the caller's but its environment. It is told to fork by a byte and
 as many pairs of descriptors (a socket, and the memory of `_shared`); it answers with records
-(`_launch.RECORD`): `+` a process, `-` a process and how it ended. When the caller is gone, for whatever
-reason, the control socket ends, and so does everything here: every worker's process group is killed,
-and what has left those (`_family`). Tested by `tests/hosts/test_processes.py`.
+(`_group.RECORD`): `+` a process, `-` a process and how it ended, `!` why none can be forked. When the
+caller is gone, for whatever reason, the control socket ends, and so does everything here: every
+worker's process group is killed, and what has left those (`_family`). Tested by
+`tests/hosts/test_processes.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 
 from outpace.hosts._family import adopt_orphans, end_family, end_orphans, reap_orphans
 from outpace.hosts._group import AT_ONCE, RECORD, kill_group
+from outpace.hosts._sockets import taken
 
 
 def main(fd: str, *modules: str) -> None:
@@ -29,7 +31,7 @@ def main(fd: str, *modules: str) -> None:
     for name in modules:
         with contextlib.suppress(ImportError):  # a driver that only the caller's sys.path has
             importlib.import_module(name)
-    with socket.socket(fileno=int(fd)) as control:
+    with taken(int(fd)) as control:
         mine = _serve(control)
     if mine is not None:
         sys.modules["outpace.hosts._worker"].serve_on(*mine)
@@ -74,7 +76,11 @@ def _serve(control: socket.socket) -> Pair | None:
 def _fork_each(control: socket.socket, pairs: list[Pair], alive: set[int]) -> Pair | None:
     """Fork a worker for each pair. Returns the worker's own in a child, None in the template."""
     for mine in pairs:
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # as many as may be, or no memory
+            _tell(control, b"!", 0, error.errno or 0)
+            break
         if pid == 0:
             for other in pairs:
                 if other is not mine:
@@ -103,9 +109,7 @@ def _receive(control: socket.socket) -> list[Pair]:
         return []
     if not message:
         return []
-    return [
-        (socket.socket(fileno=fd), shared) for fd, shared in zip(fds[::2], fds[1::2], strict=True)
-    ]
+    return [(taken(fd), shared) for fd, shared in zip(fds[::2], fds[1::2], strict=True)]
 
 
 def _become_worker(

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from outpace.machine import cpu_s
+
+resource: Any
+try:
+    import resource
+except ImportError:  # pragma: no cover - Windows
+    resource = None
 
 
 def own_usage() -> tuple[float, int]:
@@ -20,9 +27,7 @@ def own_usage() -> tuple[float, int]:
 
 def peak_bytes() -> int:
     """Return the most memory this process has had resident, in bytes, 0 when nobody can tell."""
-    try:
-        import resource  # noqa: PLC0415 - not on Windows
-    except ImportError:  # pragma: no cover - Windows
+    if resource is None:  # pragma: no cover - Windows
         import psutil  # noqa: PLC0415 - a dependency, loaded where it is needed
 
         return int(psutil.Process().memory_info().peak_wset)  # type: ignore[attr-defined]

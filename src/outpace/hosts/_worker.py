@@ -40,8 +40,9 @@ from outpace.flow.protocol import Call, Workers
 from outpace.hosts._chain import Chain, behind
 from outpace.hosts._family import BORN_OF
 from outpace.hosts._filters import set_filters
-from outpace.hosts._group import CUT_OFF, WHERE, kill_group
+from outpace.hosts._group import CUT_OFF, WHERE, kill_group, library_first
 from outpace.hosts._shared import attach
+from outpace.hosts._sockets import blocking, taken
 from outpace.hosts._usage import own_usage, resident_bytes
 from outpace.hosts._voices import silence, speak_through
 from outpace.hosts._wire import NOTHING, Channel, Message, Packed, pack
@@ -54,11 +55,12 @@ _speaking = threading.RLock()  # one thread at a time sends to the caller
 def main(where: str, shared: str = "-1") -> None:
     """Be a worker that was started on its own, with two descriptors; `share` on Windows."""
     if where == "share":  # pragma: no cover - Windows
-        serve_on(socket.fromshare(sys.stdin.buffer.read()), -1)  # type: ignore[attr-defined]
+        shared_sock = socket.fromshare(sys.stdin.buffer.read())  # type: ignore[attr-defined]
+        serve_on(blocking(shared_sock), -1)
     else:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_end_with_caller, args=(int(where),), daemon=True).start()
-        serve_on(socket.socket(fileno=int(where)), int(shared))
+        serve_on(taken(int(where)), int(shared))
 
 
 def _end_with_caller(fd: int) -> None:
@@ -157,11 +159,13 @@ def _open(channel: Channel, hello: Message, shared: int) -> tuple[Workers | None
     """Open the driver as the caller's hello says; or say why not, and return None."""
     meta = hello.meta
     try:
-        sys.path[:] = meta["path"]
         sys.argv[:] = meta["argv"]
         with contextlib.suppress(OSError, TypeError):  # it may be gone
             os.chdir(meta["directory"])
         outpace.drivers.__path__[:] = meta["drivers"]
+        sys.path[:] = library_first(meta["path"])
+        imported = [importlib.import_module(name) for name in meta["imports"]]
+        sys.path[:] = meta["path"]
         if (key := meta["authkey"]) is not None:  # proxies of a Manager are to work here too
             importlib.import_module("multiprocessing.process").current_process().authkey = key
         _reseed()
@@ -169,9 +173,9 @@ def _open(channel: Channel, hello: Message, shared: int) -> tuple[Workers | None
         fn, setup, is_async, timeout, record, filters = hello.payload.load()
         _lane.worker_loading = False
         set_filters(filters)
-        driver = importlib.import_module(meta["driver"]).driver
         board = attach(Shape(*meta["shape"]), shared, meta["memory"])
         call = Call(fn, setup, is_async, timeout, board=board, record=record)
+        driver = imported[0].driver
         return driver.open(call, meta["lanes"]), driver.inline
     except BaseException as error:  # noqa: BLE001 - whatever it is, the caller must hear of it
         shown = error.__cause__ if isinstance(error, SetupError) and error.__cause__ else error

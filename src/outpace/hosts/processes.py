@@ -14,6 +14,11 @@ from outpace.drivers import _lane
 from outpace.errors import SetupError, UsageError
 from outpace.flow.protocol import Call, Care, Driver
 from outpace.hosts._crew import Crew
+from outpace.hosts._group import FEWER
+from outpace.hosts._shared import DESCRIPTORS
+from outpace.machine import enough_descriptors
+
+LAUNCHER = 8  # descriptors, for the starting of workers and the listening to them
 
 
 class Processes:
@@ -37,7 +42,9 @@ class Processes:
                 'if __name__ == "__main__"'
             )
             raise UsageError(msg)
-        opened = Crew(call, driver, slots, workers, care)
+        needs = f"{self.name} with workers={workers} needs about {LAUNCHER + workers * DESCRIPTORS}"
+        with enough_descriptors(needs, FEWER):
+            opened = Crew(call, driver, slots, workers, care)
         try:
             share, extra = divmod(slots, workers)
             opened.launch([(n, share + (n < extra)) for n in range(workers)])
