@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from outpace.errors import OutpaceError
-from outpace.flow.ending import Terminated
+from outpace.flow.signals import Terminated
 
 
 class Parser(argparse.ArgumentParser):

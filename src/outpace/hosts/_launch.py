@@ -11,6 +11,7 @@ too (OUTPACE_START=spawn) so that it is tested there.
 from __future__ import annotations
 
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from outpace.errors import UsageError, WorkerStartError
+from outpace.flow.signals import interruptible
 from outpace.hosts._group import AT_ONCE, RECORD, describe_exit, kill_group
 
 START_PATIENCE = 60.0  # seconds for a template to import its modules and fork; then it is stuck
@@ -222,7 +224,9 @@ class Template:
         """Wait for news of the template; say whether there was any."""
         if self._gone:
             return False
-        self._control.settimeout(max(0.0, timeout))
+        if timeout > 0:
+            _wait_for(self._control, timeout)
+        self._control.settimeout(0.0)
         try:
             data = self._control.recv(4096)
         except (BlockingIOError, TimeoutError):
@@ -248,6 +252,14 @@ class Template:
         self._alive.discard(pid)
         self._dead[pid] = Death(os.waitstatus_to_exitcode(status), peak)
         return None
+
+
+@interruptible
+def _wait_for(sock: socket.socket, timeout: float) -> None:
+    """Wait until there is something to receive. By `poll`, which knows descriptors of any number."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    poll.poll(timeout * 1000)
 
 
 class Spawn:
