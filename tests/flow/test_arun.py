@@ -389,9 +389,10 @@ def test_an_error_that_comes_while_nobody_waits_is_not_lost(model: str, gate: Ga
 
     async def main() -> None:
         run = outpace.amap(fails, [7], model=model)
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(anext(run), 0.01)
-        await asyncio.to_thread(gate.arrivals, 1)
+        arrival = asyncio.ensure_future(asyncio.to_thread(gate.arrivals, 1))
+        while not arrival.done():  # with nobody who waits, nothing is started either
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(anext(run), 0.01)
         gate.let_through()
         with pytest.raises(LookupError):
             await anext(run)
