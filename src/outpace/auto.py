@@ -25,6 +25,7 @@ from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.outstanding import Outstanding
 from outpace.flow.protocol import Call, Care, Usage, Workers, processes_of
 from outpace.flow.show import seconds
+from outpace.flow.signals import undisturbed
 from outpace.machine import gil_enabled, run_delay, usable_cpus
 from outpace.registry import ANY, elsewhere, opening
 
@@ -160,6 +161,7 @@ class AutoWorkers:
             self._auto.settle("serial", f"serial: {seen}, and were done before a choice was due")
         self._workers.close()
 
+    @undisturbed
     def _choose(self) -> bool:
         """Choose by what was measured, unless it is too early; say whether the workers changed."""
         model, why = self.verdict()

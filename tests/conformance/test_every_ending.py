@@ -130,7 +130,7 @@ def test_the_first_error_ends_the_run_also_as_they_come(model: str) -> None:
     with pytest.raises(LookupError) as raised:
         list(run)
     assert raised.value.args[0] % 7 == 3
-    assert list(run) == []
+    assert next(run, None) is None
     assert run.summary.failed >= 1
 
 

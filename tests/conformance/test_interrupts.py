@@ -51,6 +51,10 @@ def work(item, *_):
         if item > 20:
             here.touch()
         return item
+    if deed == "large":
+        if item > 20:
+            here.touch()
+        return bytes(300_000)
     if item < 4:
         return item
     if deed == "deaf":
@@ -95,6 +99,7 @@ class Running:
 
     def __init__(self, folder: Path, command: list[str], stopwatch: Stopwatch) -> None:
         self.folder, self.stopwatch = folder, stopwatch
+        folder.mkdir(exist_ok=True)
         (folder / "temporary").mkdir()
         self.mark = f"OUTPACE_INTERRUPTED={folder}"
         environment = {**os.environ, "TMPDIR": str(folder / "temporary")}
@@ -262,6 +267,24 @@ def test_a_second_ctrl_c_ends_what_the_first_one_waits_for(
     assert code == -signal.SIGINT, said
     assert seconds < SOON
     program.check_nothing_is_left()
+
+
+MOMENTS = 30
+
+
+def test_sigterm_at_whatever_moment_ends_a_program_in_the_same_way(tmp_path: Path) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    for n in range(MOMENTS):
+        folder = tmp_path / str(n)
+        program = Running(folder, [sys.executable, str(script), str(folder), "processes", "large"])
+        try:
+            program.wait_for("here")
+            time.sleep(n * 0.0011)  # as good as any: a frame takes a fraction of a millisecond
+            check(program.end(signal.SIGTERM), signal.SIGTERM)
+            program.check_nothing_is_left()
+        finally:
+            program.process.kill()
 
 
 # The command line.

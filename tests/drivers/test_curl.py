@@ -18,6 +18,7 @@ from outpace.fetching.request import Getter
 from outpace.fetching.transfer import Transfer
 from outpace.flow.data import Chunk
 from outpace.flow.protocol import Call
+from outpace.flow.signals import claimed
 from outpace.registry import find, names, request_names
 
 
@@ -138,11 +139,11 @@ def test_a_signal_does_not_leave_the_loop_half_way(capfd, number):
             workers = driver.open(Call(InterruptedGetter()), 10)
             try:
                 workers.start(Chunk(0, [f"{base}/page/{n}" for n in range(10)]))
-                with pytest.raises(Stopped):
+                with claimed(), pytest.raises(Stopped):
                     all_reports(workers, 10)
                 assert signal.getsignal(number) is stop
             finally:
-                workers.close()  # without Held: "curl object not on this multi-stack"
+                workers.close()  # else: "curl object not on this multi-stack"
     finally:
         signal.signal(number, before)
     assert not capfd.readouterr().err
@@ -156,7 +157,7 @@ def test_a_signal_ends_the_wait_at_once(stopwatch):
             timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
             timer.start()
             seconds = stopwatch()
-            with pytest.raises(KeyboardInterrupt):
+            with claimed(), pytest.raises(KeyboardInterrupt):
                 workers.reports(20.0)
             assert seconds() < 5
             timer.join()

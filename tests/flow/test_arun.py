@@ -269,11 +269,18 @@ def test_a_loop_that_is_left_closes_the_run_also_while_the_run_is_referred_to(mo
 
 
 @every_inside_model
-def test_a_run_that_was_read_to_its_end_may_be_looped_over_again_for_nothing(model: str) -> None:
+def test_a_run_that_was_read_to_its_end_says_so_when_it_is_looped_over_again(model: str) -> None:
     async def main() -> None:
         run = outpace.amap(double, [1], model=model)
         assert [value async for value in run] == [2]
-        assert [value async for value in run] == []
+        with pytest.raises(outpace.errors.UsageError, match=r"used up.*outpace\.amap again"):
+            [value async for value in run]
+        with pytest.raises(StopAsyncIteration):
+            await anext(run)
+        async with outpace.amap(double, [1, 2], model=model) as run:
+            assert await anext(run) == 2
+        with pytest.raises(outpace.errors.UsageError, match=r"closed; call outpace\.amap again"):
+            aiter(run)
 
     in_time(main())
 
@@ -284,7 +291,7 @@ def test_cancelling_the_caller_cancels_coroutines_wherever_they_wait(
 ) -> None:
     async def main() -> None:
         run = outpace.amap(gate.coroutine(), itertools.count(), model=model, in_flight=2, workers=1)
-        waiting = asyncio.ensure_future(anext(run))
+        waiting = asyncio.ensure_future(into([], run))
         await asyncio.to_thread(gate.arrivals, 1)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -307,13 +314,142 @@ def test_cancelling_while_workers_are_being_opened_closes_them_again() -> None:
 
     async def main() -> None:
         run = outpace.amap(lambda item, _: item, [1], model="threads", in_flight=3, setup=setup)
-        waiting = asyncio.ensure_future(anext(run))
+        waiting = asyncio.ensure_future(into([], run))
         await asyncio.to_thread(opening.wait, 20)
         waiting.cancel()
         go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+        await run.aclose()
         assert closed == [1, 1, 1]
+
+    in_time(main())
+
+
+# Giving up waiting, and waiting together.
+
+AWAITED = pytest.mark.parametrize("model", [*INSIDE, "processes", "processes+asyncio", "auto"])
+
+
+@AWAITED
+@pytest.mark.parametrize("ordered", [True, False])
+def test_whoever_gives_up_waiting_for_a_value_loses_none(
+    model: str, gate: Gate, *, ordered: bool
+) -> None:
+    async def main() -> None:
+        fn = gate.coroutine() if model.endswith("asyncio") else gate.plain()
+        run = outpace.amap(fn, range(12), model=model, in_flight=2, ordered=ordered)
+        got: list[int] = []
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(run), 0.02)
+
+        def let_one_after_the_other_through() -> None:
+            for _ in range(12):
+                gate.arrivals(1)
+                gate.let_through()
+
+        opening = asyncio.ensure_future(asyncio.to_thread(let_one_after_the_other_through))
+        while len(got) < 12:
+            with contextlib.suppress(TimeoutError):
+                got.append(await asyncio.wait_for(anext(run), 0.001))
+        await opening
+        assert [value async for value in run] == []
+        assert sorted(got) == list(range(12))
+        assert got == list(range(12)) or not ordered
+
+    in_time(main(), 60)
+
+
+@AWAITED
+def test_a_value_that_is_ready_just_as_one_gives_up_is_the_next_ones(model: str) -> None:
+    async def main() -> None:
+        run = outpace.amap(double, range(300), model=model, in_flight=3, chunk=1)
+        got: list[int] = []
+        patience = itertools.cycle([0, 1e-5, 1e-4, 1e-3])
+        while True:
+            try:
+                got.append(await asyncio.wait_for(anext(run), next(patience)))
+            except TimeoutError:
+                continue
+            except StopAsyncIteration:
+                break
+        assert got == list(range(0, 600, 2))
+
+    in_time(main(), 60)
+
+
+@every_inside_model
+def test_an_error_that_comes_while_nobody_waits_is_not_lost(model: str, gate: Gate) -> None:
+    wait = gate.coroutine()
+
+    async def fails(item: int) -> int:
+        await wait(item)
+        raise LookupError(item)
+
+    async def main() -> None:
+        run = outpace.amap(fails, [7], model=model)
+        arrival = asyncio.ensure_future(asyncio.to_thread(gate.arrivals, 1))
+        while not arrival.done():  # with nobody who waits, nothing is started either
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(anext(run), 0.01)
+        gate.let_through()
+        with pytest.raises(LookupError):
+            await anext(run)
+        with pytest.raises(StopAsyncIteration):
+            await anext(run)
+
+    in_time(main())
+
+
+@AWAITED
+def test_another_task_may_close_a_run_that_one_waits_for(model: str, gate: Gate) -> None:
+    async def main() -> None:
+        fn = gate.coroutine() if model.endswith("asyncio") else gate.plain()
+        run = outpace.amap(fn, itertools.count(), model=model, in_flight=2)
+        waiting = asyncio.ensure_future(into([], run))
+        await asyncio.to_thread(gate.arrivals, 1)
+        closing = [asyncio.ensure_future(run.aclose()) for _ in range(2)]
+        await asyncio.sleep(0)
+        gate.close()
+        await asyncio.gather(waiting, *closing)
+
+    in_time(main(), 60)
+
+
+@AWAITED
+def test_of_several_tasks_that_iterate_over_one_run_each_gets_a_share(model: str) -> None:
+    async def main() -> None:
+        run = outpace.amap(double, range(200), model=model, in_flight=3, chunk=1)
+        shares: list[list[int]] = [[], [], []]
+        loops = [aiter(run) for _ in shares]  # before the first one has come to its end
+
+        async def read(share: list[int], loop: Any) -> None:
+            async for value in loop:
+                share.append(value)
+                await asyncio.sleep(0)
+
+        await asyncio.gather(*map(read, shares, loops))
+        assert sorted(itertools.chain(*shares)) == list(range(0, 400, 2))
+
+    in_time(main(), 60)
+
+
+def test_an_error_of_the_closing_that_nobody_gets_is_told_to_the_loop() -> None:
+    @contextlib.contextmanager
+    def setup() -> Any:
+        yield
+        raise LookupError("at the exit")
+
+    async def main() -> None:
+        told = asyncio.get_running_loop().create_future()
+        told.get_loop().set_exception_handler(lambda _, what: told.set_result(what))
+        async for _ in outpace.amap(lambda item, _: item, range(9), model="threads", setup=setup):
+            break
+        assert str((await told)["exception"]).endswith("LookupError: at the exit")
+        with pytest.raises(outpace.errors.SetupError, match="at the exit"):
+            async with outpace.amap(lambda item, _: item, range(9), setup=setup) as run:
+                await anext(run)
 
     in_time(main())
 

@@ -1,22 +1,18 @@
-"""How a run ends before its time: the line that says so, and whose the signal is."""
+"""How a run ends before its time: the line that says so."""
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
-from typing import Any
+from types import TracebackType
 
 import pytest
 
 from outpace.flow.data import Failure
 from outpace.flow.dispatch import Dispatcher, Start
-from outpace.flow.ending import Terminated, fates, tell, terminable
+from outpace.flow.ending import fates, tell, without_ours
 from outpace.flow.limit import Fixed
 from outpace.flow.order import AsTheyCome
-
-posix = pytest.mark.skipif(os.name != "posix", reason="sends Unix signals; needs POSIX")
+from outpace.flow.signals import Terminated
 
 
 def dispatcher(total: int | None) -> Dispatcher:
@@ -65,70 +61,6 @@ def test_without_a_stderr_nobody_complains(monkeypatch: pytest.MonkeyPatch) -> N
     tell(dispatcher(10), 1, KeyboardInterrupt())
 
 
-# Whose the signal is.
-
-
-@pytest.fixture
-def sigterm(monkeypatch: pytest.MonkeyPatch) -> Any:
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    yield lambda: signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, before)
-
-
-@posix
-def test_sigterm_unwinds_while_a_run_is_on_and_exits_with_143(sigterm: Any) -> None:
-    with pytest.raises(SystemExit) as raised, terminable():
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert isinstance(raised.value, Terminated)
-    assert raised.value.code == 143
-    assert sigterm() is signal.SIG_DFL
-
-
-@posix
-def test_of_two_runs_the_last_one_lets_go(sigterm: Any) -> None:
-    one, two = terminable(), terminable()
-    one.__enter__()
-    two.__enter__()
-    one.__exit__(None, None, None)
-    assert sigterm() not in (signal.SIG_DFL, signal.SIG_IGN)
-    two.__exit__(None, None, None)
-    assert sigterm() is signal.SIG_DFL
-
-
-@posix
-def test_a_handler_of_the_users_is_left_alone(sigterm: Any) -> None:
-    def theirs(*_: object) -> None: ...
-
-    signal.signal(signal.SIGTERM, theirs)
-    with terminable():
-        assert sigterm() is theirs
-    assert sigterm() is theirs
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with terminable():
-        assert sigterm() is signal.SIG_IGN
-
-
-@posix
-def test_a_handler_that_an_item_sets_meanwhile_stays(sigterm: Any) -> None:
-    with terminable():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    assert sigterm() is signal.SIG_IGN
-
-
-@posix
-def test_a_run_in_another_thread_leaves_signals_alone(sigterm: Any) -> None:
-    seen: list[Any] = []
-
-    def work() -> None:
-        with terminable():
-            seen.append(sigterm())
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert seen == [signal.SIG_DFL]
-
-
 def test_a_ctrl_c_while_workers_are_closed_has_them_closed_without_waiting() -> None:
     from types import SimpleNamespace
 
@@ -142,8 +74,26 @@ def test_a_ctrl_c_while_workers_are_closed_has_them_closed_without_waiting() -> 
             raise KeyboardInterrupt
 
     workers = SimpleNamespace(close=close, usage=None)
-    flow = SimpleNamespace(workers=workers, closed=lambda: None, hurry=lambda: said.append("hurry"))
+    flow = SimpleNamespace(
+        parent=0, workers=workers, closed=lambda: None, hurry=lambda: said.append("hurry")
+    )
     with pytest.raises(KeyboardInterrupt):
         _close(flow)  # type: ignore[arg-type]
     _close(flow)  # type: ignore[arg-type]
     assert said == ["close", "hurry", "close"]
+
+
+def test_an_instruction_that_is_on_no_line_is_shown_on_the_first_one_of_its_function() -> None:
+    def outer() -> TracebackType:
+        here = sys._getframe()
+
+        def inner() -> object:
+            return here
+
+        return TracebackType(None, inner() and here, 0, -1)  # the cell of `here` is made on no line
+
+    trace = outer()
+    assert trace.tb_lineno is None
+    error = without_ours(KeyboardInterrupt().with_traceback(trace))
+    assert error.__traceback__ is not None
+    assert error.__traceback__.tb_lineno == trace.tb_frame.f_code.co_firstlineno

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import outpace
+from outpace.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -142,7 +143,9 @@ def test_leaving_the_for_closes_a_generator_of_items_too() -> None:
 def test_the_end_of_a_with_block_closes_the_run(model: str) -> None:
     with outpace.map(double, itertools.count(), model=model) as run:
         assert next(run) == 0
-    assert list(run) == []
+    with pytest.raises(UsageError, match=r"closed; call outpace\.map again"):
+        iter(run)
+    assert next(run, None) is None
 
 
 @every_inside_model
@@ -150,18 +153,34 @@ def test_close_may_be_called_twice_and_before_anything(model: str) -> None:
     never = outpace.map(double, Source(), model=model)
     never.close()
     never.close()
-    assert list(never) == []
+    assert next(never, None) is None
     begun = outpace.map(double, Source(), model=model)
     next(begun)
     begun.close()
     begun.close()
-    assert list(begun) == []
+    assert next(begun, None) is None
 
 
 @every_inside_model
-def test_a_run_is_used_once(model: str) -> None:
+def test_a_run_is_used_once_and_says_so_the_second_time(model: str) -> None:
     run = outpace.map(double, [1, 2], model=model)
     assert list(run) == [2, 4]
+    with pytest.raises(UsageError, match=r"used up.* call outpace.map again.* list\(run\)"):
+        list(run)
+    assert next(run, None) is None
+
+
+def test_a_run_that_an_error_has_ended_is_used_up_too() -> None:
+    run = outpace.map(fails_at_three, range(9), model="serial")
+    with pytest.raises(LookupError):
+        list(run)
+    with pytest.raises(UsageError, match="used up"):
+        list(run)
+
+
+def test_a_loop_after_the_last_value_was_taken_with_next_is_the_first_one() -> None:
+    run = outpace.map(double, [1], model="serial")
+    assert (next(run, None), next(run, None), next(run, None)) == (2, None, None)
     assert list(run) == []
 
 
@@ -220,7 +239,6 @@ def test_another_thread_may_close_a_run_that_waits(model: str, gate: Gate) -> No
     gate.close()
     reader.join(10)
     assert not reader.is_alive()
-    assert list(run) == []
 
 
 def test_an_item_may_close_the_run_it_is_in() -> None:
@@ -245,7 +263,6 @@ def test_stop_lets_what_is_in_flight_come_out_and_starts_nothing_more(model: str
     got += run
     assert got == list(range(0, 2 * len(got), 2))
     assert len(got) <= source.read
-    assert list(run) == []
 
 
 def test_stop_before_the_first_value_starts_nothing() -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 import outpace
-from outpace.flow.ending import Terminated
+from outpace.flow.signals import Terminated
 from outpace.racing import course, machine, plan
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="breaks in by a signal; needs POSIX")

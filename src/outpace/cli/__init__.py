@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 
 from outpace.cli.output import OutputError, complain, flush, out
 from outpace.errors import OutpaceError, did_you_mean
-from outpace.flow.ending import Terminated, terminable
 from outpace.flow.show import fitting
+from outpace.flow.signals import Terminated, claimed
 
 
 class Parser(argparse.ArgumentParser):
@@ -77,7 +77,7 @@ def parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0 well, 1 some failed, 2 bad usage, 130 Ctrl-C."""
     try:
-        with terminable():
+        with claimed():
             code = _run(arguments)
             flush()
     except OutputError as error:

@@ -15,7 +15,7 @@ from outpace.cli import pictures
 from outpace.cli.output import complain, out
 from outpace.cli.race import positive, seconds
 from outpace.errors import UsageError
-from outpace.flow.ending import Terminated
+from outpace.flow.signals import Terminated
 
 # The options that go to `make_getter` as they are.
 SETTINGS = (

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from outpace.errors import UsageError, did_you_mean
-from outpace.flow.ending import Terminated
+from outpace.flow.signals import Terminated
 
 EXPERIMENTS = ("pages", "sums")
 

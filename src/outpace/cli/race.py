@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from outpace.cli import pictures
 from outpace.errors import UsageError
-from outpace.flow.ending import Terminated
 from outpace.flow.show import shown
+from outpace.flow.signals import Terminated
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -23,6 +23,7 @@ class Elsewhere:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outpace-loop")
         self._open_workers = open_workers
         self._inner: Workers | None = None
+        self._asked: Any = None  # the future of reports that nobody has got yet
         self._closed = False
 
     def open(self) -> Elsewhere:
@@ -87,15 +88,20 @@ class Elsewhere:
             raise
 
     async def areports(self, timeout: float | None) -> Sequence[Report | Returned]:  # noqa: ASYNC109 - as `reports`
-        """Await reports; a cancelled wait is ended in the thread too."""
+        """Await reports; where that is cancelled, the next one awaits the same."""
         import asyncio  # noqa: PLC0415
 
-        waiting = self._thread.submit(self.inner.reports, timeout)
+        if self._asked is None:
+            self._asked = asyncio.wrap_future(self._thread.submit(self.inner.reports, timeout))
         try:
-            return await asyncio.wrap_future(waiting)
-        except BaseException:
-            self.interrupt()
+            reports: Sequence[Report | Returned] = await asyncio.shield(self._asked)
+        except asyncio.CancelledError:
             raise
+        except BaseException:
+            self._asked = None
+            raise
+        self._asked = None
+        return reports
 
     def wake(self) -> None:
         """Make `reports` return early."""
@@ -128,6 +134,8 @@ class Elsewhere:
 
         if not self._closed:
             self._closed = True
+            if self._asked is not None and not self._asked.done():
+                self.interrupt()  # whoever awaited them did not wait for that
             closing = asyncio.wrap_future(self._thread.submit(self.inner.close))
             try:
                 await asyncio.shield(closing)

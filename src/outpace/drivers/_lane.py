@@ -34,8 +34,8 @@ from outpace.drivers._meter import Meter
 from outpace.errors import SetupError, UsageTypeError
 from outpace.flow.board import Board, Row, Shape
 from outpace.flow.data import Chunk, Failure, Report, Returned
-from outpace.flow.ending import Terminated
 from outpace.flow.protocol import Call
+from outpace.flow.signals import Terminated, interruptible
 
 if TYPE_CHECKING:
     import asyncio  # at run time only where a loop is needed: it costs a worker 40 ms to import
@@ -60,6 +60,7 @@ class Lane:
     `row` says which item is running; `piece` is what it belongs to.
     """
 
+    @interruptible
     def __init__(self, call: Call, number: int = 0) -> None:
         """Open the setup in this thread; raise `SetupError` when it fails."""
         self.number = number
@@ -120,6 +121,7 @@ class Lane:
             with contextlib.suppress(RuntimeError):  # it is closed already
                 loop.call_soon_threadsafe(self._cancel)
 
+    @interruptible
     def close(self) -> None:
         """Close the setup and the lane's loop; raise `SetupError` when the setup's exit fails."""
         self._closing = True

@@ -11,6 +11,8 @@ import selectors
 import socket
 from typing import Protocol
 
+from outpace.flow.signals import interruptible
+
 IN, OUT, ERR = 1, 2, 4  # CURL_CSELECT_IN, _OUT, _ERR
 _EDGE = 0.001  # seconds; epoll counts whole milliseconds
 
@@ -61,6 +63,7 @@ class Epoll:
             self._epoll.register(fd, mask)
         wanted[fd] = what
 
+    @interruptible
     def wait(self, timeout: float | None) -> list[tuple[int, int]]:
         """Wait with epoll."""
         events = []
@@ -98,6 +101,7 @@ class Selector:
         else:
             self._selector.register(fd, what)
 
+    @interruptible
     def wait(self, timeout: float | None) -> list[tuple[int, int]]:
         """Wait with the selector, whose two events have libcurl's numbers."""
         return [(key.fd, mask) for key, mask in self._selector.select(timeout)]

@@ -21,10 +21,10 @@ from typing import Any
 from outpace.drivers._columns import Columns
 from outpace.drivers._poller import Waker, poller
 from outpace.drivers._requests import Requests, Transfer
-from outpace.drivers._signals import Held
 from outpace.errors import FetchError, UsageTypeError
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.protocol import Call, Usage
+from outpace.flow.signals import undisturbed
 
 BATCH = 64  # pages in a report: with 16 they cost 1 µs more each, with 256 nothing less
 RESOLVER_GRACE = 1.0  # seconds that closing waits for names that are being resolved
@@ -80,7 +80,6 @@ class CurlWorkers:
         self._multi = pycurl.CurlMulti()
         self._poller = poller()
         self._waker = Waker()
-        self._held = Held(self._waker.wake)
         self._poller.watch(1, self._waker.fd)
         self._timer_fired, self._error = pycurl.SOCKET_TIMEOUT, pycurl.error
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
@@ -104,10 +103,10 @@ class CurlWorkers:
         for index, item in enumerate(chunk.items, chunk.first):
             push(index, item)
 
+    @undisturbed
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """Run the loop until enough has ended, or nothing more can, or time is up."""
-        with self._held:
-            self._loop(timeout)
+        self._loop(timeout)
         self._woken = False
         if not self._ended:
             return ()

@@ -23,8 +23,9 @@ from outpace.drivers._lane import Lane, sequential
 from outpace.drivers._late import ABANDONED, Watch, timed_out
 from outpace.errors import WorkerStartError
 from outpace.flow.data import Chunk, Report, Returned
-from outpace.flow.ending import HURRY, Terminated
+from outpace.flow.ending import HURRY
 from outpace.flow.protocol import Call, Usage
+from outpace.flow.signals import Terminated, interruptible
 
 
 class Threads:
@@ -91,6 +92,7 @@ class ThreadWorkers:
                 )
                 raise WorkerStartError(msg) from error
 
+    @interruptible
     def wait_ready(self) -> None:
         """Wait until one more thread is ready; raise what kept it from it."""
         self._take(self._outbox.get())

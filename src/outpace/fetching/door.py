@@ -75,7 +75,7 @@ class Fetch(Run[Outcome]):
         super().__init__(flow, work.take_in)
         self.work = work
         self.tally = work.tally
-        self._finishing = weakref.finalize(self._values, work.close)
+        self._finishing = weakref.finalize(self, work.close)
 
     @property
     def in_flight(self) -> int:
@@ -100,7 +100,7 @@ class Fetch(Run[Outcome]):
         try:
             super().close()
         finally:
-            if not self._values.gi_running:  # type: ignore[attr-defined] # else that thread does it
+            if not self._releases.gi_running:  # type: ignore[attr-defined] # else that thread does it
                 self.work.close()
 
 

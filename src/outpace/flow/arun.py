@@ -1,73 +1,52 @@
 """The same loop for a caller who awaits: `amap` and `arun`.
 
-Items may come from an asynchronous iterable. It is read by a task of its own, but only as far as the
-dispatcher has asked, so that a slow source never holds up results that are ready.
+Items may come from an asynchronous iterable (`feed`). Tested by `tests/flow/test_arun.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Callable,
     Iterator,
     Sequence,
 )
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from outpace.errors import UsageError
-from outpace.flow.data import Settled, Summary
+from outpace.flow.data import Chunk, Settled, Summary
 from outpace.flow.dispatch import Pull, Settle, Start
 from outpace.flow.face import Face
+from outpace.flow.feed import Feed
 from outpace.flow.flow import Flow
-from outpace.flow.order import Release
-from outpace.flow.run import LEFT
+from outpace.flow.run import CLOSED, LAST, LEFT, USED_UP
 
 T = TypeVar("T")
 
 clock = time.perf_counter
 
 
-class AsyncWorkers(Protocol):
-    """Be workers whose waiting can be awaited."""
-
-    slots: int
-    usage: Any
-
-    def start(self, chunk: Any) -> None:
-        """Hand over items."""
-        ...
-
-    async def areports(self, timeout: float | None) -> Sequence[Any]:  # noqa: ASYNC109 - as `reports`
-        """Await reports."""
-        ...
-
-    def wake(self) -> None:
-        """Make `areports` return early."""
-        ...
-
-    async def aclose(self) -> None:
-        """Stop everything."""
-        ...
-
-
 class AsyncRun(Face, Generic[T]):
     """Iterate with `async for` over the values (or outcomes) of a job. Use it once.
 
-    `aclose`, the end of an `async with` block and leaving the loop stop the work.
+    `aclose`, the end of an `async with` block and leaving the loop stop the work. Whoever gives up
+    waiting for a value (`asyncio.wait_for(anext(run), 1)`) loses none: the next one gets it.
     """
 
     def __init__(self, flow: Flow, view: Callable[[Settled, Sequence[int]], Iterator[T]]) -> None:
         """Start nothing yet: the first value asked for does."""
         self._flow = flow
-        self._values = _values(flow, view)
-        self._left = False  # a loop over it was left before its end
-        self._closing: asyncio.Future[None] | None = None
+        self._work = _Work(flow, view)
+        self._over = ""  # why no loop over it can begin any more
+        # A run that is dropped half-way, or alive at exit, still leaves nothing behind.
+        weakref.finalize(self, _Work.end_from_outside, self._work)
 
     @property
     def model(self) -> str:
@@ -90,15 +69,26 @@ class AsyncRun(Face, Generic[T]):
     def __aiter__(self) -> AsyncIterator[T]:
         """Return the values, as they are settled; leaving the loop closes the run.
 
-        Raises `UsageError` when a loop over it has been left already: what was in flight is gone.
+        Raises `UsageError` when a loop over it has ended or been left already, or the run is closed.
         """
-        if self._left:
-            raise UsageError(LEFT.format(next="anext(run) in an `async with` block"))
+        if self._over:
+            how = {
+                "next": "anext(run) in an `async with` block",
+                "call": "amap",
+                "keep": "[value async for value in run]",
+            }
+            raise UsageError(self._over.format_map(how))
         return _Loop(self)
 
     async def __anext__(self) -> T:
         """Return the next value."""
-        return await anext(self._values)
+        while True:
+            try:
+                return self._flow.ready.popleft()  # type: ignore[no-any-return]
+            except IndexError:
+                pass
+            if not await self._work.more():
+                raise StopAsyncIteration
 
     async def __aenter__(self) -> AsyncRun[T]:
         """Return itself."""
@@ -113,22 +103,29 @@ class AsyncRun(Face, Generic[T]):
         self._flow.stop()
 
     async def aclose(self) -> None:
-        """Stop everything now and leave nothing running. May be called twice."""
-        await self._values.aclose()
+        """Stop everything now and leave nothing running. May be called twice, and by any task.
+
+        While another task waits for a value, its iteration ends.
+        """
+        self._over = self._over or CLOSED
+        self._flow.ready.clear()
+        await self._work.aclose()
 
     def leave(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have the loop close it soon, unless it is over: whoever leaves it does not wait for that."""
-        values: Any = self._values
-        if values.ag_frame is not None:
-            self._left = True
+        if not self._over:
+            self._over = LEFT
             with contextlib.suppress(RuntimeError):  # the loop is closed, and so is the run
-                loop.call_soon_threadsafe(self._close_soon)
+                loop.call_soon_threadsafe(self._work.let_go)
 
-    def _close_soon(self) -> None:
-        """Close it, unless somebody does already."""
-        values: Any = self._values
-        if not values.ag_running:
-            self._closing = asyncio.ensure_future(self.aclose())
+    @property
+    def ready(self) -> deque[T]:
+        """Return the values that are there to be taken."""
+        return self._flow.ready
+
+    def used_up(self) -> None:
+        """Note that a loop over it has come to its end."""
+        self._over = USED_UP
 
 
 class _Loop(Generic[T]):
@@ -141,6 +138,7 @@ class _Loop(Generic[T]):
     def __init__(self, run: AsyncRun[T]) -> None:
         """Note on which loop it runs."""
         self._run = run
+        self._ready = run.ready
         self._loop = asyncio.get_running_loop()
 
     def __aiter__(self) -> _Loop[T]:
@@ -149,72 +147,221 @@ class _Loop(Generic[T]):
 
     async def __anext__(self) -> T:
         """Return the next value."""
-        return await anext(self._run)
+        try:
+            return self._ready.popleft()
+        except IndexError:
+            pass
+        try:
+            return await self._run.__anext__()
+        except asyncio.CancelledError:
+            raise  # of whoever waits; he may come again
+        except BaseException:
+            self._run.used_up()
+            raise
 
     def __del__(self) -> None:
         """Leave the run; nobody can await anything here."""
         self._run.leave(self._loop)
 
 
-async def _values(
-    flow: Flow, view: Callable[[Settled, Sequence[int]], Iterator[T]]
-) -> AsyncGenerator[T, None]:
-    """Carry the job out; yield what the user asked to see."""
-    news = asyncio.Event()
-    flow.woken = news.set
-    items = flow.job.items
-    source = _Feed(flow, news) if isinstance(items, AsyncIterable) else iter(items)
-    try:
-        while not flow.dispatcher.finished:
-            for settled, positions in await _decided(flow, source):
-                for value in view(settled, positions):
-                    yield value
-            await _heard(flow, source, news)
-        if flow.source_error is not None:
-            raise flow.source_error
-    finally:
-        await _aclose(flow, source)
+class _Work(Generic[T]):
+    """The loop, turn by turn, in whichever task waits for a value; and who may give up waiting.
 
+    What is awaited goes on when nobody waits for it any more, and the next turn begins there. Workers
+    and what they have set up are opened and closed in one task of our own, as some setups demand. It
+    holds no reference to the run, so one that is dropped ends it.
+    """
 
-async def _decided(flow: Flow, source: _Feed | Iterator[Any]) -> list[Release]:
-    """Do what the dispatcher decides; return what is finished, in the order it is wanted."""
-    if flow.stopping:
-        flow.dispatcher.stop()
-    released = []
-    for action in flow.dispatcher.decide(clock()):
-        match action:
-            case Pull(room):
-                if isinstance(source, _Feed):
-                    source.pull(room)
-                else:
-                    flow.pull(source, room)
-            case Start(chunk):
-                (flow.workers or await _opened(flow)).start(chunk)
-            case Settle(settled, positions):
-                released.append((settled, positions))
-    return released
+    def __init__(self, flow: Flow, view: Callable[[Settled, Sequence[int]], Iterator[T]]) -> None:
+        """Start nothing yet."""
+        self._flow = flow
+        self._view = view
+        self._keeper: asyncio.Task[None] | None = None
+        self._source: Feed | Iterator[Any] = iter(())
+        self._turn = asyncio.Lock()
+        self._needed, self._opened, self._stirred = (asyncio.Event() for _ in range(3))
+        self._first: Chunk | None = None  # it waits for the workers to be opened
+        self._hearing = False  # all that was decided is done: it is time to wait for news
+        self._error: BaseException | None = None  # what has ended it, until somebody has got it
+        self._exit_error: BaseException | None = None  # of the closing
+        self._ending = False  # the workers are being closed, or are
+        self._unheard = False  # nobody asks how that went
+        self._over = threading.Event()
 
+    async def more(self) -> bool:
+        """Carry the job on until there are values; say whether there are. Any number of tasks may."""
+        flow = self._flow
+        flow.refuse_forks()
+        async with self._turn:
+            while not (flow.ready or self._ending):
+                await self._advance()
+        if not flow.ready:
+            await self._closed()
+            self._raise()
+        return bool(flow.ready)
 
-async def _heard(flow: Flow, source: _Feed | Iterator[Any], news: asyncio.Event) -> None:
-    """Wait for news: of the workers, of the items, or that it is time to try an item again."""
-    workers: Any = flow.workers
-    if workers is not None and flow.dispatcher.awaits_reports:
-        flow.observe(await workers.areports(flow.patience))
-        return
-    pause = flow.pause
-    awaits_items = isinstance(source, _Feed) and not source.ready
-    if not flow.dispatcher.finished and (awaits_items or pause is not None):
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                await news.wait()
-        news.clear()
+    async def aclose(self) -> None:
+        """End it, and wait for that."""
+        self._unheard = False
+        self._end()
+        await self._closed()
+        error, self._exit_error = self._exit_error, None
+        if error is not None:
+            raise error
+
+    def let_go(self) -> None:
+        """Have it end soon, though nobody will ask whether that went well."""
+        self._unheard = True
+        self._end()
+
+    def end_from_outside(self) -> None:
+        """Have the loop end it, when nobody has the run any more, or the program ends.
+
+        In a fork there is nothing to end; and a loop in a thread that is a daemon may need a moment.
+        """
+        if self._keeper is None or self._keeper.done() or self._flow.parent:
+            return
+        loop = self._keeper.get_loop()
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and so is the run
+            loop.call_soon_threadsafe(self.let_go)
+            if loop.is_running() and not threading.main_thread().is_alive():  # all is ending
+                self._over.wait(LAST)
+
+    def _end(self) -> None:
+        """Have it end soon; what closes everything then is not cut short by a second call."""
+        if not self._ending:
+            self._ending = self._flow.abandoned = True
+            if self._keeper is not None:
+                self._keeper.cancel()
+                self._flow.wake()
+
+    async def _closed(self) -> None:
+        """Wait until everything is closed."""
+        if self._keeper is not None and not self._flow.parent:
+            await asyncio.wait([self._keeper])
+
+    def _raise(self) -> None:
+        """Raise what has ended it, once."""
+        error, self._error, self._exit_error = self._error or self._exit_error, None, None
+        if error is not None:
+            raise error
+
+    # A turn.
+
+    async def _advance(self) -> None:
+        """Do what the dispatcher decides, or wait for news; end it where that raises something."""
+        try:
+            if self._keeper is None:
+                self._begin()
+            if self._first is not None:
+                await self._open()
+            elif self._hearing:
+                await self._hear()
+                self._hearing = False
+            elif self._flow.dispatcher.finished:
+                self._error = self._flow.source_error
+                self._end()
+            else:
+                self._decide()
+        except asyncio.CancelledError:
+            raise  # of whoever waits; what they wait for goes on
+        except BaseException as error:  # noqa: BLE001 - it is raised once all before it was taken
+            self._error = error
+            self._end()
+
+    def _begin(self) -> None:
+        """Have the items read, and the workers opened when they are needed."""
+        items = self._flow.job.items
+        self._flow.woken = self._stirred.set
+        self._source = (
+            Feed(self._flow, self._stirred) if isinstance(items, AsyncIterable) else iter(items)
+        )
+        self._keeper = asyncio.create_task(self._keep(), name="outpace run")
+        self._keeper.add_done_callback(self._ended)
+
+    def _decide(self) -> None:
+        """Do what the dispatcher decides, but for the first chunk, which waits for the workers."""
+        flow, source, self._hearing = self._flow, self._source, True
+        if flow.stopping:
+            flow.dispatcher.stop()
+        for action in flow.dispatcher.decide(clock()):
+            match action:
+                case Pull(room):
+                    if isinstance(source, Feed):
+                        source.pull(room)
+                    else:
+                        flow.pull(source, room)
+                case Start(chunk):
+                    if flow.workers is None:
+                        self._first, self._hearing = chunk, False
+                        return
+                    flow.workers.start(chunk)
+                case Settle(settled, positions):
+                    flow.ready.extend(self._view(settled, positions))
+
+    async def _open(self) -> None:
+        """Wait until the workers are open; give them their first chunk."""
+        self._needed.set()
+        await self._opened.wait()
+        chunk, self._first = self._first, None
+        if chunk is not None and self._flow.workers is not None:
+            self._flow.workers.start(chunk)
+
+    async def _hear(self) -> None:
+        """Wait for news: of the workers, of the items, or that it is time to try an item again."""
+        flow, source = self._flow, self._source
+        workers: Any = flow.workers
+        if workers is not None and flow.dispatcher.awaits_reports:
+            flow.observe(await workers.areports(flow.patience))
+            return
+        pause = flow.pause
+        awaits_items = isinstance(source, Feed) and not source.ready
+        if not flow.dispatcher.finished and (awaits_items or pause is not None):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stirred.wait()
+            self._stirred.clear()
+
+    # The task that opens and closes.
+
+    async def _keep(self) -> None:
+        """Open the workers when they are needed; close them when somebody cancels this."""
+        flow = self._flow
+        try:
+            await self._needed.wait()
+            before = flow.open_soon()
+            flow.workers = await flow.opening.aopen(flow.job.call)  # type: ignore[attr-defined]
+            flow.opened(flow.workers, before)
+            self._opened.set()
+            await asyncio.Event().wait()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the values are taken
+            if not (self._ending and isinstance(error, asyncio.CancelledError)):
+                self._error = error
+        self._ending = True
+        try:
+            await _aclose(flow, self._source)
+        except asyncio.CancelledError:
+            pass  # of somebody who ends the loop, and waits for nothing more
+        except BaseException as error:  # noqa: BLE001 - the same
+            self._exit_error = error
+
+    def _ended(self, keeper: asyncio.Task[None]) -> None:
+        """Note that everything is closed; or that the task was cancelled before it began."""
+        if keeper.cancelled() and not self._ending:
+            self._error, self._ending = asyncio.CancelledError(), True
+        if self._exit_error is not None and self._unheard:  # as asyncio does for its tasks
+            what = {"message": "an outpace run could not be closed", "exception": self._exit_error}
+            keeper.get_loop().call_exception_handler(what)
+        self._opened.set()
+        self._flow.wake()
+        self._over.set()
 
 
 async def _aclose(flow: Flow, source: object) -> None:
     """Close what reads the items, and the workers."""
     workers: Any = flow.workers
     try:
-        if isinstance(source, _Feed):
+        if isinstance(source, Feed):
             await source.aclose()
     finally:
         try:
@@ -222,80 +369,3 @@ async def _aclose(flow: Flow, source: object) -> None:
                 await workers.aclose()
         finally:
             flow.closed()
-
-
-async def _opened(flow: Flow) -> AsyncWorkers:
-    """Open the workers."""
-    before = flow.open_soon()
-    workers: Any = await flow.opening.aopen(flow.job.call)  # type: ignore[attr-defined]
-    flow.opened(workers, before)
-    return workers  # type: ignore[no-any-return]
-
-
-class _Feed:
-    """Read an asynchronous iterable in a task, as far as it was asked to."""
-
-    def __init__(self, flow: Flow, news: asyncio.Event) -> None:
-        """Read nothing yet; `news` is set when something was read."""
-        self._flow = flow
-        self._asked = 0
-        self._taken: deque[Any] = deque()
-        self._over = self._closing = False
-        self._more = asyncio.Event()
-        self._news = news
-        self._task = asyncio.create_task(self._read(), name="outpace items")
-
-    def pull(self, room: int) -> None:
-        """Give the dispatcher what has been read, or ask for more."""
-        dispatcher = self._flow.dispatcher
-        if self._taken:
-            items = [self._taken.popleft() for _ in range(min(room, len(self._taken)))]
-            dispatcher.admit(items, clock())
-        elif self._over:
-            dispatcher.exhaust()
-        self._news.clear()
-        self._asked = 0 if self._over else max(0, room - len(self._taken))
-        self._more.set()
-
-    @property
-    def ready(self) -> bool:
-        """Say whether something was read, or never will be."""
-        return bool(self._taken) or self._over
-
-    async def aclose(self) -> None:
-        """Stop reading and close the iterable's generator."""
-        self._closing = True
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _read(self) -> None:
-        """Read one item after another while any are asked for."""
-        items: Any = None
-        try:
-            items = aiter(self._flow.job.items)  # type: ignore[arg-type]
-            while True:
-                while self._asked <= 0:
-                    self._more.clear()
-                    await self._more.wait()
-                self._taken.append(await anext(items))
-                self._asked -= 1
-                self._announce()
-        except StopAsyncIteration:
-            pass
-        except asyncio.CancelledError as error:
-            if self._closing:
-                raise
-            self._flow.source_error = error  # the iterable's own, or of somebody who ends the loop
-        except Exception as error:  # noqa: BLE001 - it is raised at the caller's loop
-            self._flow.source_error = error
-        finally:
-            self._over = True
-            self._announce()
-            if (close := getattr(items, "aclose", None)) is not None:
-                await close()
-
-    def _announce(self) -> None:
-        """Say that there is something new to whoever waits."""
-        self._news.set()
-        if self._flow.workers is not None:
-            self._flow.workers.wake()

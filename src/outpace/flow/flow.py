@@ -6,8 +6,10 @@ Tested by `tests/flow/test_run.py` and `tests/flow/test_arun.py`.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -15,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 from outpace.errors import UsageError
 from outpace.flow.data import Report, Summary
 from outpace.flow.dispatch import AIM, Dispatcher
-from outpace.flow.ending import say
+from outpace.flow.ending import say, tell
+from outpace.flow.forks import in_a_fork
 from outpace.flow.job import Job
 from outpace.flow.limit import Fixed
 from outpace.flow.order import AsTheyCome, InOrder
 from outpace.flow.protocol import Opening, Recorder, Usage, Watching, Workers
+from outpace.flow.signals import undisturbed
 from outpace.machine import children_s
 
 if TYPE_CHECKING:
@@ -69,6 +73,8 @@ class Flow:
             keep=(lambda _: None) if recorder is None else recorder.keep,
         )
         self.workers: Workers | None = None
+        self.ready: deque[Any] = deque()  # what the user wanted to see, and has not taken yet
+        self.parent = 0  # the process whose run it is, where this is a copy in a fork of that
         self.usage = Usage()
         self._items_cpu_s = self._children_s = 0.0  # of items that were reported, and of children
         self._children_before: float | None = None  # of the whole process, while this goes on
@@ -78,10 +84,13 @@ class Flow:
         self.stopping = False
         self.woken: Callable[[], object] = lambda: None  # who else waits, beside the workers
         self.abandoned = False
+        self.over = False  # everything is closed
+        self._told = False  # that it was interrupted
         self.cut_short = 0  # items that ran when somebody interrupted
         self.source_error: BaseException | None = None
         self.reading_s = 0.0  # spent on reading since results were last looked for
         self._news = threading.Event()  # somebody has said `wake` while nothing was in flight
+        in_a_fork(self, Flow._disown)
 
     def pull(self, source: Iterator[Any], room: int) -> None:
         """Read up to `room` items; fewer when they come slowly, so that results are not held up."""
@@ -155,6 +164,7 @@ class Flow:
 
     def closed(self) -> None:
         """Note that the workers are closed, or have never been open."""
+        self.over = True
         if self.workers is not None:
             self.usage = self.workers.usage
         self._children_s, self._children_before = self.children_s, None
@@ -164,6 +174,7 @@ class Flow:
             self.progress.finished(self.dispatcher.counts)
             self.progress = None
 
+    @undisturbed
     def observe(self, reports: Sequence[Any]) -> None:
         """Tell the dispatcher what the workers said."""
         workers = self.workers
@@ -208,6 +219,21 @@ class Flow:
         self.abandoned = True
         self.wake()
 
+    def _disown(self) -> None:
+        """Be of no use from now on, in a fork: what is under way is the parent's."""
+        self.parent = os.getppid()
+        self.abandoned = True
+        self.ready.clear()
+
+    def refuse_forks(self) -> None:
+        """Raise `UsageError` in a process that the run was forked into."""
+        if self.parent:
+            msg = (
+                f"this run belongs to process {self.parent}, and this is a fork of it, "
+                f"process {os.getpid()}: take the values there, or call outpace here, too"
+            )
+            raise UsageError(msg)
+
     def wake(self) -> None:
         """Have whatever the loop waits for end now, so that it looks at what has changed."""
         if self.workers is not None:
@@ -221,6 +247,12 @@ class Flow:
         interrupt: Callable[[], object] | None = getattr(self.workers, "interrupt", None)
         if interrupt is not None:
             interrupt()
+
+    def tell(self, error: BaseException) -> None:
+        """Say in one line on stderr, once, what became of it when somebody interrupted."""
+        if not self._told:
+            self._told = True
+            tell(self.dispatcher, self.cut_short, error)
 
     @property
     def children_s(self) -> float:

@@ -13,19 +13,21 @@ of it. Tested by `tests/flow/test_run.py` and, over every model, by `tests/confo
 
 from __future__ import annotations
 
+import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from outpace.errors import UsageError
+from outpace.errors import OutpaceError, UsageError
 from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import Pull, Settle, Start
-from outpace.flow.ending import Terminated, tell, terminable, without_ours
+from outpace.flow.ending import without_ours
 from outpace.flow.face import Face
 from outpace.flow.flow import Flow
 from outpace.flow.order import Release
 from outpace.flow.protocol import Workers
+from outpace.flow.signals import Terminated, claimed, going_on, interrupted, undisturbed
 
 T = TypeVar("T")
 
@@ -33,6 +35,12 @@ LEFT = (
     "this run was closed when the loop over it was left; to take some values now and some later, "
     "use {next}"
 )
+USED_UP = (
+    "this run has been used up: its values come once; call outpace.{call} again, or keep them: "
+    "{keep}"
+)
+CLOSED = "this run is closed; call outpace.{call} again"
+LAST = 1.0  # seconds that the end of the program waits for a run in a thread that is a daemon
 
 clock = time.perf_counter
 
@@ -42,16 +50,21 @@ class Run(Face, Generic[T]):
 
     Use it once: in a `for`, with `next`, or in a `with` block. `close`, the end of the `with` block
     and leaving the `for` stop the work and leave nothing running; `stop` lets what is in flight end.
+    Several threads may iterate over one run: each value goes to one of them.
     """
 
     def __init__(self, flow: Flow, view: Callable[[Settled, Sequence[int]], Iterator[T]]) -> None:
         """Start nothing yet: the first value asked for does."""
         self._flow = flow
-        self._values = _values(flow, view)
-        self._left = False
-        # A run that is dropped half-way, or alive at exit, still leaves nothing behind. Not of `self`:
-        # a `for` holds on to the values alone.
-        self._finalizer = weakref.finalize(self._values, _close, flow)
+        self._view = view
+        self._releases = releases(flow)
+        # Whoever works here has it. Not a `Lock`: an item may close the run that it is in.
+        self._lock = threading.RLock()
+        self._error: BaseException | None = None  # to be raised once what is before it was taken
+        self._failed = ""  # what was raised
+        self._over = ""  # why no loop over it can begin any more
+        # A run that is dropped half-way, or alive at exit, still leaves nothing behind.
+        self._finalizer = weakref.finalize(self, _end, flow, self._releases, self._lock)
 
     @property
     def model(self) -> str:
@@ -74,42 +87,124 @@ class Run(Face, Generic[T]):
     def __iter__(self) -> Iterator[T]:
         """Yield the values, as they are settled; leaving the loop closes the run.
 
-        Raises `UsageError` when a loop over it has been left already: what was in flight is gone.
+        Raises `UsageError` when a loop over it has ended or been left already, or the run is closed.
         """
-        if self._left:
-            raise UsageError(LEFT.format(next="next(run) in a `with` block"))
+        if self._over:
+            how = {"next": "next(run) in a `with` block", "call": "map", "keep": "list(run)"}
+            raise UsageError(self._over.format_map(how))
         return self._until_left()
 
     def _until_left(self) -> Iterator[T]:
         """Yield the values; close the run when nobody wants any more."""
+        take, over = self._flow.ready.popleft, USED_UP
         try:
-            yield from self._values
+            while True:
+                try:
+                    while True:
+                        yield take()
+                except IndexError:
+                    pass
+                if not self._more():
+                    break
+            if self._failed:
+                msg = f"this run has ended with an error that was raised elsewhere: {self._failed}"
+                raise OutpaceError(msg)
         except GeneratorExit:
-            self._left = True
+            over = LEFT
+            if self._is_on and (error := interrupted()) is not None:
+                self._cut_short(error)  # of the code around the loop, which is why that is left
             raise
         except (KeyboardInterrupt, Terminated) as error:
             raise self._told(error) from None
         finally:
+            self._over = over
             self.close()
 
     def __next__(self) -> T:
         """Return the next value."""
+        while True:
+            try:
+                return self._flow.ready.popleft()  # type: ignore[no-any-return]
+            except IndexError:
+                pass
+            try:
+                if not self._more():
+                    raise StopIteration
+            except (KeyboardInterrupt, Terminated) as error:
+                raise self._told(error) from None
+
+    def _more(self) -> bool:
+        """Carry the job on until there are values; say whether there are. One thread at a time."""
+        flow = self._flow
+        flow.refuse_forks()
+        going_on()
         try:
-            return next(self._values)
-        except (KeyboardInterrupt, Terminated) as error:
-            raise self._told(error) from None
+            with self._lock:
+                if not flow.ready:
+                    self._advance()
+                return bool(flow.ready)
+        except BaseException as error:
+            self._failed = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            flow.refuse_forks()  # an item may have forked
+            if flow.abandoned:
+                self._end_unless_busy()
+
+    def _advance(self) -> None:
+        """Carry the job on until there are values, or nothing left to do; raise an error in its turn."""
+        error = self._error or self._until_ready()
+        if error is not None and not self._flow.ready:
+            self._error = None
+            raise error
+
+    def _until_ready(self) -> BaseException | None:
+        """Carry the job on until there are values; return an error that is to follow them, if any."""
+        for release in self._releases:
+            self._take_in(release)
+            if self._error is not None:
+                self._releases.close()
+                break
+            if self._flow.ready:
+                break
+        return self._error
+
+    @undisturbed
+    def _take_in(self, release: Release) -> None:
+        """Keep what the user asked to see, up to the first error that is to be raised."""
+        try:
+            self._flow.ready.extend(self._view(*release))
+        except BaseException as error:  # noqa: BLE001 - an item's, which may have raised anything
+            self._error = error
 
     def _told(self, error: BaseException) -> BaseException:
-        """Say what became of a run that was interrupted, in one line."""
-        tell(self._flow.dispatcher, self._flow.cut_short, error)
+        """Say what became of a run that was interrupted, in one line; return what to raise."""
+        self._cut_short(error)
         return without_ours(error)
+
+    def _cut_short(self, error: BaseException) -> None:
+        """End a run that was interrupted, without waiting for what is running, and say so."""
+        going_on()
+        try:
+            if self._is_on:
+                self._flow.hurry()
+            self.close()
+        finally:
+            self._flow.tell(error)
+
+    @property
+    def _is_on(self) -> bool:
+        """Say whether it has begun and not ended."""
+        return self._flow.workers is not None and not self._flow.over
 
     def __enter__(self) -> Run[T]:
         """Return itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Close it."""
+        if isinstance(error, KeyboardInterrupt | Terminated) and self._is_on:
+            self._cut_short(error)
         self.close()
 
     def stop(self) -> None:
@@ -121,23 +216,38 @@ class Run(Face, Generic[T]):
 
         While another thread waits for a value, that thread is the one that closes: its iteration ends.
         """
-        if self._values.gi_running:  # type: ignore[attr-defined] # it is of a generator function
-            self._flow.abandon()
-        else:
-            self._values.close()
+        flow = self._flow
+        self._over = self._over or CLOSED
+        if flow.parent:
+            return
+        flow.abandoned = True
+        if not self._end_unless_busy():
+            flow.wake()
+
+    def _end_unless_busy(self) -> bool:
+        """End everything, unless somebody is at work here, who will: he looks at `abandoned`."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if self._releases.gi_running:  # type: ignore[attr-defined] # an item closes it, say
+                return False
+            self._flow.ready.clear()
             self._finalizer()
+        finally:
+            self._lock.release()
+        return True
 
 
 def releases(flow: Flow) -> Generator[Release, None, None]:
     """Carry the job out; yield what is finished, in the order it is wanted."""
-    try:
-        with terminable():
+    with claimed():
+        try:
             yield from _carried_out(flow)
-    except (KeyboardInterrupt, Terminated):
-        flow.hurry()
-        raise
-    finally:
-        _close(flow)
+        except (KeyboardInterrupt, Terminated):
+            flow.hurry()
+            raise
+        finally:
+            _close(flow)
 
 
 def _carried_out(flow: Flow) -> Generator[Release, None, None]:
@@ -174,11 +284,15 @@ def _workers(flow: Flow) -> Workers:
     if flow.workers is not None:
         return flow.workers
     before = flow.open_soon()
-    return flow.opened(flow.opening.open(flow.job.call), before)
+    # At once: what is interrupted after it is to find them, and close them.
+    flow.workers = flow.opening.open(flow.job.call)
+    return flow.opened(flow.workers, before)
 
 
 def _close(flow: Flow) -> None:
-    """Close the workers, if there are any."""
+    """Close the workers, if there are any and they are ours."""
+    if flow.parent:
+        return
     workers = flow.workers
     try:
         if workers is not None:
@@ -190,13 +304,21 @@ def _close(flow: Flow) -> None:
         flow.closed()
 
 
-def _values(
-    flow: Flow, view: Callable[[Settled, Sequence[int]], Iterator[T]]
-) -> Generator[T, None, None]:
-    """Yield what the user asked to see."""
-    settled = releases(flow)
+def _end(flow: Flow, work: Generator[Release, None, None], lock: threading.RLock) -> None:
+    """End a run that nobody has any more, or that the program leaves behind.
+
+    It may be at work in a thread that is a daemon; then that one ends it, if it can in a moment.
+    """
+    if flow.parent:
+        return
+    flow.abandoned = True
+    if not lock.acquire(blocking=False):
+        flow.hurry()
+        flow.wake()
+        if not lock.acquire(timeout=LAST):
+            return
     try:
-        for release in settled:
-            yield from view(*release)
+        if not work.gi_running:  # type: ignore[attr-defined] # it is of a generator function
+            work.close()
     finally:
-        settled.close()
+        lock.release()

@@ -14,7 +14,6 @@ it had goes back; an item that takes longer than its timeout costs its worker an
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import time
 from collections import deque
@@ -25,7 +24,9 @@ from outpace.drivers._late import GRACE, setup_patience
 from outpace.errors import SetupError, UsageError, WorkerStartError
 from outpace.flow.board import Shape
 from outpace.flow.data import Chunk, Report, Returned
+from outpace.flow.forks import in_a_fork
 from outpace.flow.protocol import Call, Care, Driver, Usage
+from outpace.flow.signals import undisturbed
 from outpace.hosts._deadlines import Deadlines
 from outpace.hosts._ear import Ear
 from outpace.hosts._goodbye import say_goodbye
@@ -53,7 +54,6 @@ class Crew:
         """Have none yet: `launch` starts them, and `wait_ready` waits until they are."""
         self.slots = slots
         self.usage = Usage()
-        self._owner = os.getpid()
         self._call = call
         self._driver = driver
         self._care = care
@@ -77,6 +77,7 @@ class Crew:
         self._ears = Ears()
         self._exit_error: BaseException | None = None
         self._closed = self._hurry = False
+        in_a_fork(self, Crew._disown)
 
     def launch(self, places: list[tuple[int, int]], suspects: deque[Chunk] | None = None) -> None:
         """Start a worker for each (number, lanes), and say hello to it.
@@ -114,6 +115,7 @@ class Crew:
 
     # Working.
 
+    @undisturbed
     def start(self, chunk: Chunk) -> None:
         """Send a chunk to the worker that has the least to do."""
         able = [worker for worker in self._workers.values() if worker.takes_work]
@@ -130,6 +132,7 @@ class Crew:
             return
         self._send(worker, chunk)
 
+    @undisturbed
     def reports(self, timeout: float | None) -> Sequence[Report | Returned]:
         """Wait for the first report or death; return it and all others that are there."""
         if not self._news:
@@ -370,28 +373,31 @@ class Crew:
         """Have `close` wait for nobody for long."""
         self._hurry = True
 
+    @undisturbed
     def close(self) -> None:
         """Let idle workers close their setups; make busy ones stop; leave nothing."""
         if self._closed:
             return
         self._closed = True
-        if os.getpid() != self._owner:  # we are a fork of the caller, and they are not ours to end
-            self._let_go(self._launcher.disown)
-            return
         try:
             late = say_goodbye(self._workers, self._turn, hurry=self._hurry)
             self._exit_error = self._exit_error or late
         finally:
             for worker in self._workers.values():
                 worker.process.kill_group()
-            self._let_go(self._launcher.close)
+            self._let_go(self._launcher.close, self._ear.close)
         if self._exit_error is not None:
             raise self._exit_error
 
-    def _let_go(self, of_launcher: Callable[[], None]) -> None:
+    def _disown(self) -> None:
+        """Let go of everything, in a fork of the caller: the workers are not its to end."""
+        self._closed = True
+        self._let_go(self._launcher.disown, self._ear.disown)
+
+    def _let_go(self, of_launcher: Callable[[], None], of_ear: Callable[[], None]) -> None:
         """Close all that is ours."""
         for worker in self._workers.values():
             worker.close()
         self._workers.clear()
         of_launcher()
-        self._ear.close()
+        of_ear()

@@ -8,6 +8,8 @@ import socket
 import threading
 from typing import Any, Protocol
 
+from outpace.flow.signals import interruptible
+
 
 class HasFileno(Protocol):
     """Be something that can be listened to."""
@@ -59,6 +61,7 @@ class Ear:
         room = selectors.EVENT_WRITE if expected else 0
         self._selector.modify(what, selectors.EVENT_READ | room, whose)
 
+    @interruptible
     def listen(self, timeout: float | None) -> list[tuple[Any, bool, bool]]:
         """Wait until somebody speaks; return whose it is, whether to read, whether there is room."""
         heard = []
@@ -76,6 +79,11 @@ class Ear:
         with self._lock, contextlib.suppress(BlockingIOError):  # then it is as awake as can be
             if not self._closed:
                 self._wake.send(b"w")
+
+    def disown(self) -> None:
+        """Stop listening, in a fork, whose parent may have been just about to wake this one."""
+        self._lock = threading.RLock()
+        self.close()
 
     def close(self) -> None:
         """Stop listening."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from outpace.errors import UsageError, WorkerStartError
+from outpace.flow.signals import interruptible
 from outpace.hosts._group import AT_ONCE, FEWER, RECORD, describe_exit, kill_group, library_first
 from outpace.hosts._sockets import pair, pairs
 from outpace.machine import reap
@@ -228,7 +230,9 @@ class Template:
         """Wait for news of the template; say whether there was any."""
         if self._gone:
             return False
-        self._control.settimeout(max(0.0, timeout))
+        if timeout > 0:
+            _wait_for(self._control, timeout)
+        self._control.settimeout(0.0)
         try:
             data = self._control.recv(4096)
         except (BlockingIOError, TimeoutError):
@@ -257,6 +261,14 @@ class Template:
         self._alive.discard(pid)
         self._dead[pid] = Death(os.waitstatus_to_exitcode(status), peak)
         return None
+
+
+@interruptible
+def _wait_for(sock: socket.socket, timeout: float) -> None:
+    """Wait until there is something to receive. By `poll`, which knows descriptors of any number."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    poll.poll(timeout * 1000)
 
 
 class Spawn:

@@ -35,8 +35,8 @@ from outpace.drivers import _lane
 from outpace.errors import RemoteError, SetupError, TransferError
 from outpace.flow.board import Shape
 from outpace.flow.data import Chunk, Failure, Report, Returned
-from outpace.flow.ending import Terminated
 from outpace.flow.protocol import Call, Workers
+from outpace.flow.signals import Terminated
 from outpace.hosts._chain import Chain, behind
 from outpace.hosts._family import BORN_OF
 from outpace.hosts._filters import set_filters

@@ -13,6 +13,7 @@ import sys
 from outpace.drivers import _lane
 from outpace.errors import SetupError, UsageError
 from outpace.flow.protocol import Call, Care, Driver
+from outpace.flow.signals import undisturbed
 from outpace.hosts._crew import Crew
 from outpace.hosts._group import FEWER
 from outpace.hosts._shared import DESCRIPTORS
@@ -33,6 +34,7 @@ class Processes:
             return "this platform has no processes; use serial or asyncio"
         return None
 
+    @undisturbed
     def open(self, call: Call, driver: Driver, workers: int, slots: int, care: Care) -> Crew:
         """Start that many workers with a driver each, `slots` lanes in all."""
         if _lane.worker_loading:

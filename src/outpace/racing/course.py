@@ -22,8 +22,8 @@ from outpace.errors import (
     WorkerStartError,
 )
 from outpace.flow.board import Board
-from outpace.flow.ending import Terminated
 from outpace.flow.job import Job, check_positive, make_job
+from outpace.flow.signals import Terminated
 from outpace.machine import LONGEST_WAIT, usable_cpus
 from outpace.racing import plan
 from outpace.racing.machine import Controls, measure_controls

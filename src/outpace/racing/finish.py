@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from outpace.flow.data import Failure
-from outpace.flow.ending import Terminated, terminable
 from outpace.flow.job import make_job
 from outpace.flow.show import shown
+from outpace.flow.signals import Terminated, claimed
 from outpace.machine import usable_cpus
 from outpace.racing import plan
 from outpace.racing.advise import recommend
@@ -33,7 +33,7 @@ def carried(
     was anything.
     """
     try:
-        with terminable():
+        with claimed():
             course.run()
     except (KeyboardInterrupt, Terminated) as interrupt:
         if course.break_off():

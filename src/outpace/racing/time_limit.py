@@ -15,10 +15,11 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from types import FrameType
 from typing import Any
 
-from outpace.flow.ending import Terminated
 from outpace.flow.flow import Flow
+from outpace.flow.signals import Terminated, waits_in
 
 SIGNAL = getattr(signal, "SIGURG", None)  # Windows has none, and no way to send it to a thread
 GENTLE = 0.5  # seconds that what works in this process has to end when it is asked to
@@ -97,7 +98,7 @@ class TimeLimit:
                 signal.pthread_kill(threading.main_thread().ident or 0, SIGNAL)
             patience = AGAIN
 
-    def _raise(self, _number: int, _frame: object) -> None:
-        """Unwind out of what the main thread is on."""
-        if not self._closed and self._flow.abandoned:
+    def _raise(self, _number: int, frame: FrameType | None) -> None:
+        """Unwind out of what the main thread is on, unless that is not to be disturbed."""
+        if not (self._closed or waits_in(frame)) and self._flow.abandoned:
             raise OutOfTime("the time of a trial is up")

@@ -21,10 +21,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from outpace.flow.ending import Terminated
 from outpace.flow.flow import Flow
 from outpace.flow.job import Job
 from outpace.flow.run import releases
+from outpace.flow.signals import Terminated
 from outpace.hosts._usage import peak_bytes
 from outpace.machine import cpu_s, run_delay
 from outpace.racing.plan import hangs
