@@ -96,7 +96,7 @@ class Running:
     def __init__(self, folder: Path, command: list[str], stopwatch: Stopwatch) -> None:
         self.folder, self.stopwatch = folder, stopwatch
         (folder / "temporary").mkdir()
-        self.mark = f"OUTPACE_INTERRUPTED={folder}"
+        self.mark = f"OUTPACE_INTERRUPTED={folder};"
         environment = {**os.environ, "TMPDIR": str(folder / "temporary")}
         environment |= {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
         environment |= dict([self.mark.split("=", 1)])
