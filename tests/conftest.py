@@ -42,7 +42,7 @@ hypothesis.settings.register_profile(  # how long an example takes is the machin
 )
 hypothesis.settings.load_profile("any machine")
 PATIENCE = 30.0  # seconds that what is ending has to end; usually it has ended already
-OURS = f"OUTPACE_TESTED_BY={os.getpid()}"  # in the environment of every process that we start
+OURS = f"OUTPACE_TESTED_BY={os.getpid()};"  # in the environment of every process that we start
 PROGRAMS = {
     "needs_nginx": ("nginx",),
     "needs_chromium": ("chromedriver",),  # it comes with Chromium (Debian: chromium-driver)

@@ -101,7 +101,7 @@ class Running:
         self.folder, self.stopwatch = folder, stopwatch
         folder.mkdir(exist_ok=True)
         (folder / "temporary").mkdir()
-        self.mark = f"OUTPACE_INTERRUPTED={folder}"
+        self.mark = f"OUTPACE_INTERRUPTED={folder};"
         environment = {**os.environ, "TMPDIR": str(folder / "temporary")}
         environment |= {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
         environment |= dict([self.mark.split("=", 1)])
