@@ -205,13 +205,11 @@ def set_up(python: Python, extra: str, versions: str = "") -> Path:
     # Should pip not get to its end, the next run goes on from here, with the same extras.
     stamp.write_text(json.dumps({**wanted, "project": None}), encoding="utf-8")
     pip = (inside, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check")
-    if versions == "newest":
-        pip += ("--upgrade", "--upgrade-strategy", "eager")
-    if versions == "lowest":
-        bounds = venv / "lowest.txt"
-        bounds.write_text("\n".join(lowest(project["project"])), encoding="utf-8")
-        pip += ("--constraint", bounds)
-    install_step(venv, *pip, "--editable", f".[{','.join(sorted(extras))}]")
+    bounds = venv / "lowest.txt"
+    bounds.write_text("\n".join(lowest(project["project"])), encoding="utf-8")
+    which = {"lowest": ("-c", bounds), "newest": ("--upgrade", "--upgrade-strategy", "eager")}
+    what = f".[{','.join(sorted(extras))}]"
+    install_step(venv, *pip, *which.get(versions, ()), "--editable", what)
     stamp.write_text(json.dumps(wanted), encoding="utf-8")
     return programs
 

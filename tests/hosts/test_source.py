@@ -142,8 +142,12 @@ def test_code_arrives_as_it_was() -> None:
 
 
 def test_code_with_a_constant_that_no_compiler_makes_travels_all_the_same() -> None:
-    odd = types.FunctionType(fails.__code__.replace(co_consts=(None, Decimal("0.5"))), {})
-    assert pack(odd, by_value=True).load()(1) == 2
+    def halved(item: int) -> Any:
+        return item * 0.25
+
+    consts = tuple(Decimal("0.5") if one == 0.25 else one for one in halved.__code__.co_consts)
+    odd = types.FunctionType(halved.__code__.replace(co_consts=consts), {})
+    assert pack(odd, by_value=True).load()(3) == Decimal("1.5")
 
 
 def test_pickles_of_others_are_not_changed() -> None:

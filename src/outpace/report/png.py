@@ -7,6 +7,7 @@ from typing import Any
 
 from outpace.errors import UsageError
 from outpace.record.timeline import Timeline
+from outpace.report.canvas import FONT
 from outpace.report.palette import Theme
 from outpace.report.svg import svg
 
@@ -33,7 +34,7 @@ def writes_letters(**options: Any) -> bool:
     """Say whether a letter leaves a trace: without fonts resvg draws none, and says nothing."""
     import resvg_py  # noqa: PLC0415 - the extra
 
-    letter = '<text y="8" font-family="sans-serif">M</text>'
+    letter = f'<text y="8" font-family="{FONT}">M</text>'  # as the pictures have it
     drawn = [
         bytes(resvg_py.svg_to_bytes(svg_string=LETTER.format(inside), **options))
         for inside in (letter, "")
