@@ -1,6 +1,6 @@
 """How much the caller's memory grows with a long stream, and how far it is read ahead.
 
-    python bench/memory.py [--items 10000000] [--models processes,threads,…] [--json F]
+    python bench/memory.py [--items 10000000] [--models processes,threads,…] [--record full] [--json F]
 
 Every case runs in an interpreter of its own, since a peak cannot be taken back. Growth is the peak
 resident memory of the calling process above what it had when the first value was asked for. The
@@ -42,7 +42,7 @@ def memory_mb(field: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def measure(model: str, count: int, *, slow: bool) -> dict[str, Any]:
+def measure(model: str, count: int, record: Any, *, slow: bool) -> dict[str, Any]:
     """Stream the items through a model; return what it took of memory."""
     pulled = taken = ahead = 0
 
@@ -54,7 +54,7 @@ def measure(model: str, count: int, *, slow: bool) -> dict[str, Any]:
 
     fn = anoop if find(model).driver.native_async else noop
     before, began = memory_mb("VmRSS"), clock()
-    with outpace.map(fn, numbers(), model=model) as run:
+    with outpace.map(fn, numbers(), model=model, record=record) as run:
         for taken, value in enumerate(run):
             assert value == taken
             ahead = max(ahead, pulled - taken)
@@ -74,9 +74,9 @@ def measure(model: str, count: int, *, slow: bool) -> dict[str, Any]:
     }
 
 
-def apart(model: str, count: int, *, slow: bool) -> dict[str, Any]:
+def apart(model: str, count: int, record: str, *, slow: bool) -> dict[str, Any]:
     """Measure in an interpreter of its own."""
-    command = [sys.executable, __file__, "--case", model, "--items", str(count)]
+    command = [sys.executable, __file__, "--case", model, "--items", str(count), "--record", record]
     command += ["--slow"] if slow else []
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(done.stdout))
@@ -86,17 +86,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--items", type=int, default=10_000_000)
     parser.add_argument("--models", help="which ones; by default all that can run here")
+    parser.add_argument("--record", default="default", choices=("off", "default", "full"))
     parser.add_argument("--json", metavar="F", help="also write the numbers to this file")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     parser.add_argument("--slow", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case:
-        print(json.dumps(measure(args.case, args.items, slow=args.slow)))
+        print(json.dumps(measure(args.case, args.items, args.record, slow=args.slow)))
         return
     usable = [model.name for model in all_models() if model.unavailable() is None]
     models = args.models.split(",") if args.models else usable
     head()
-    found = [apart(model, args.items, slow=slow) for slow in (False, True) for model in models]
+    found = [
+        apart(model, args.items, args.record, slow=slow)
+        for slow in (False, True)
+        for model in models
+    ]
     rows = [
         [
             case["model"] + (", slow consumer" if case["slow"] else ""),
