@@ -12,18 +12,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "bench/torture.py"
-SMALL = [
-    "--items",
-    "2000",
-    "--seed",
-    "1",
-    "--timeout",
-    "3",
-]  # s: longer than a busy machine holds up
+SMALL = "--items 2000 --seed 1 --timeout 3".split()  # s: longer than a busy machine holds up
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="it looks for what is left in /proc"
-)
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="it looks for what is left in /proc"),
+    pytest.mark.slow,
+]
 
 
 def parts() -> list[str]:
