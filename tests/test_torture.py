@@ -12,18 +12,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "bench/torture.py"
-SMALL = [
-    "--items",
-    "2000",
-    "--seed",
-    "1",
-    "--timeout",
-    "3",
-]  # s: longer than a busy machine holds up
+# The timeout is longer than a busy machine holds anybody up.
+SMALL = ["--items", "2000", "--seed", "1", "--timeout", "3"]
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="it looks for what is left in /proc"
-)
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="it looks for what is left in /proc"),
+    pytest.mark.slow,
+]
 
 
 def parts() -> list[str]:

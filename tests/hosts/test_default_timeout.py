@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 posix = pytest.mark.skipif(
     os.name != "posix", reason="the template and its own sockets are POSIX's"
 )
-MODELS = ["processes", "processes+threads", "processes+asyncio", "asyncio", "threads"]
+HOSTED = ["processes", "processes+threads", "processes+asyncio"]
+CASES = [(model, start) for model in HOSTED for start in ("template", "spawn")]
 
 # Items take longer than the timeout, and so does each of what is sent and read.
 PROGRAM = """
@@ -49,9 +50,8 @@ print([n for n, _ in run], run.summary.model)
 
 
 @posix
-@pytest.mark.parametrize("start", ["template", "spawn"])
 @pytest.mark.parametrize("kind", ["plain", "coroutine"])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("model", "start"), [*CASES, ("asyncio", ""), ("threads", "")])
 def test_a_programs_default_timeout_of_sockets_does_not_hold_for_ours(
     model: str, kind: str, start: str, run_python: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits of this kind are POSIX's")
 
 HOSTED = ["processes", "processes+threads", "processes+asyncio"]
+STARTS = ["template", "spawn"]
 
 # One run after another, each with room for one descriptor more than the last, until there is enough.
 SWEEP = """
@@ -65,17 +66,16 @@ print(*lines, sep="\\n")
 """
 
 
-@pytest.mark.parametrize("start", ["template", "spawn"])
 @pytest.mark.parametrize(
-    ("model", "kind", "options"),
+    ("model", "kind", "options", "start"),
     [
-        *((model, "coroutine", "{}") for model in HOSTED),
-        ("processes", "plain", "{}"),
-        ("asyncio", "coroutine", "{}"),
-        ("asyncio", "coroutine", "{'timeout': 20}"),
-        ("threads", "coroutine", "{}"),
-        ("threads", "coroutine", "{'timeout': 20}"),
-        ("serial", "coroutine", "{}"),
+        *((model, "coroutine", "{}", start) for model in HOSTED for start in STARTS),
+        *(("processes", "plain", "{}", start) for start in STARTS),
+        ("asyncio", "coroutine", "{}", ""),
+        ("asyncio", "coroutine", "{'timeout': 20}", ""),
+        ("threads", "coroutine", "{}", ""),
+        ("threads", "coroutine", "{'timeout': 20}", ""),
+        ("serial", "coroutine", "{}", ""),
     ],
 )
 def test_too_few_descriptors_are_a_line_that_says_how_many_and_nothing_is_left_open(

@@ -46,8 +46,10 @@ class Process:
         if self._fd >= 0:
             try:
                 signal.pidfd_send_signal(self._fd, 0)
-            except OSError:
+            except ProcessLookupError:
                 self._is_gone = True
+            except OSError:  # a sandbox that does not know it
+                return True
         return not self._is_gone
 
     def kill_group(self, how: int = KILL) -> None:
