@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from outpace.flow.forks import in_a_fork
+
 if TYPE_CHECKING:
     import asyncio  # at run time only where a loop is needed: it costs a worker 40 ms to import
 
@@ -20,7 +22,20 @@ def new_loop() -> asyncio.AbstractEventLoop:
     """Make a loop of whatever kind the caller's policy makes."""
     import asyncio  # noqa: PLC0415
 
-    return asyncio.new_event_loop()
+    loop = asyncio.new_event_loop()
+    in_a_fork(loop, _let_go)
+    return loop
+
+
+def _let_go(loop: Any) -> None:
+    """Have a loop be closed, in a fork, and leave alone what it watches: its parent has it, too."""
+    import asyncio  # noqa: PLC0415
+
+    for task in asyncio.all_tasks(loop):
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - as asyncio does
+    loop._closed = True  # noqa: SLF001 - `close` would have epoll, which both share, forget
+    for part in (loop._selector, loop._ssock, loop._csock):  # noqa: SLF001
+        part.close()
 
 
 def without_loop(coroutine: Any) -> Any:

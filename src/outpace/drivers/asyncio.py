@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from outpace.drivers import _lane
+from outpace.drivers._loop import new_loop
 from outpace.drivers._tasks import AsyncioWorkers
 from outpace.flow.protocol import Call, Workers
 
@@ -37,7 +38,7 @@ class Asyncio:
 
     def _open_here(self, call: Call, lanes: int) -> AsyncioWorkers:
         """Make a loop in this thread."""
-        loop = asyncio.new_event_loop()
+        loop = new_loop()
         workers = AsyncioWorkers(call, lanes, loop)
         try:
             call.context.copy().run(loop.run_until_complete, workers.aopen())
