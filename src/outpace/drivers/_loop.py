@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from outpace.flow.forks import in_a_fork
 from outpace.machine import enough_descriptors
 
 _making = threading.Lock()  # what one thread has found free, no other takes meanwhile
@@ -33,7 +34,22 @@ def new_loop() -> asyncio.AbstractEventLoop:
             for _ in range(2):
                 for end in os.pipe():
                     tried.callback(os.close, end)
-        return asyncio.new_event_loop()
+        loop = asyncio.new_event_loop()
+    in_a_fork(loop, _let_go)
+    return loop
+
+
+def _let_go(loop: Any) -> None:
+    """Have a loop be closed, in a fork, and leave alone what it watches: its parent has it, too."""
+    import asyncio  # noqa: PLC0415
+
+    for task in asyncio.all_tasks(loop):
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - as asyncio does
+    if not isinstance(loop, asyncio.SelectorEventLoop):
+        return  # another kind, whose insides are its own
+    loop._closed = True  # type: ignore[attr-defined]  # noqa: SLF001 - `close` would have epoll, which both share, forget
+    for part in (loop._selector, loop._ssock, loop._csock):  # type: ignore[attr-defined]  # noqa: SLF001
+        part.close()
 
 
 def without_loop(coroutine: Any) -> Any:

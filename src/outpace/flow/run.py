@@ -309,9 +309,9 @@ def _end(flow: Flow, work: Generator[Release, None, None], lock: threading.RLock
 
     It may be at work in a thread that is a daemon; then that one ends it, if it can in a moment.
     """
-    if flow.parent:
-        return
     flow.abandoned = True
+    if flow.parent:  # it was forked: whoever has the lock is not here
+        lock = threading.RLock()
     if not lock.acquire(blocking=False):
         flow.hurry()
         flow.wake()
