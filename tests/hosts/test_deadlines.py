@@ -50,8 +50,7 @@ class FakePeer:
 
     def begin(self, index: int, now: float, lane: int = 0) -> None:
         row = self.shared.board.rows[lane]
-        row.times[0] = now
-        row.begin(index, 1)
+        row.begin(index, 1, now)
 
     def end(self, now: float, lane: int = 0) -> None:
         self.shared.board.rows[lane].times[1] = now

@@ -296,8 +296,7 @@ class AsyncioWorkers:
         times, n, first, waiting, now = row.times, 0, line.next, None, clock()
         pace, fine, until = self._pace, self._pace.fine, now + self._breath
         due, trace = min(until, now + fine), Trace(stops=array("l"))
-        times[0] = now
-        row.begin(first, line.stop - first)
+        row.begin(first, line.stop - first, now)
         for item in islice(line.items, row.length):
             run = copy().run
             try:

@@ -11,7 +11,8 @@ when one waits; and one more place says which of them has the loop now.
 
 The memory is shared with the worker where there is one (`hosts._shared`), else it is plain. There are
 no locks: one writer a row or place, and a reader that looks between two writes sees, at worst, what
-was true a moment ago. Tested by `tests/flow/test_board.py`.
+was true a moment ago, or nobody where a lane is just beginning anew. Tested by
+`tests/flow/test_board.py`.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Shape:
 class Row:
     """Be the times of items that one lane carries out one after another.
 
-    The lane sets `times[0]`, calls `begin`, and sets `times[n]` when the n-th has ended.
+    The lane calls `begin`, and sets `times[n]` when the n-th has ended.
     """
 
     HEAD = 2
@@ -67,10 +68,15 @@ class Row:
         self.length = len(times) - 1
         head[0] = NOBODY
 
-    def begin(self, first: int, count: int) -> None:
-        """Say that so many items from `first` on are carried out now; `times[0]` is set already."""
-        self.head[1] = count
+    def begin(self, first: int, count: int, now: float) -> None:
+        """Say that so many items from `first` on are carried out from now on.
+
+        Nobody runs until all of it is there, or an old item would seem to have begun again.
+        """
+        self.head[1] = 0
+        self.times[0] = now
         self.head[0] = first
+        self.head[1] = count
 
     def column(self, count: int) -> array[float]:
         """Return the times of so many items: one more than there are, each starting at the last."""
@@ -80,9 +86,13 @@ class Row:
 
     def running(self) -> tuple[int, float] | None:
         """Return the item that has begun and not ended, and since when; None without one."""
-        first, count = self.head
+        first, count, start = self.head[0], self.head[1], self.times[0]
         done = len(self.ended)
-        return None if first == NOBODY or done >= count else (first + done, self.times[done])
+        if first == NOBODY or done >= count:
+            return None
+        found = first + done, self.times[done]
+        as_before = (self.head[0], self.head[1], self.times[0]) == (first, count, start)
+        return found if as_before else None  # the lane has begun anew, and nothing there is old
 
     @property
     def ended(self) -> range:
