@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 import types
 from array import array
@@ -32,7 +33,7 @@ from itertools import islice
 from typing import Any
 
 from outpace.drivers._drive import awaited, drive
-from outpace.drivers._lane import enter, failed, setup_failed
+from outpace.drivers._lane import enter, failed, sequential, setup_failed
 from outpace.drivers._late import LateItems
 from outpace.drivers._line import Line, Waiting, end_tasks
 from outpace.drivers._loop import apart_from_loops, close_loop
@@ -80,6 +81,10 @@ class AsyncioWorkers:
         self._row_now, self._places = board.rows[0], board.places
         self._pace = Pace(call, board, lanes, loop if is_ours else None)
         self._ended = Traced(self._pace)
+        self._in_row: tuple[int, list[Any], dict[int, Failure]] = (0, [], {})  # what came of those
+        # Held when what has ended is noted or told, and when the loop is given up: then nothing is.
+        self._telling = threading.Lock()
+        self._given_up = False
         timeout = call.timeout
         self._late = None if timeout is None else LateItems(timeout, clock())
         self._breath = min(BREATH, timeout or BREATH)
@@ -158,14 +163,26 @@ class AsyncioWorkers:
                 return one
         return found
 
-    def give_up(self) -> list[Report]:
-        """Carry out nothing more; return what has ended. For another thread, while the loop is stuck."""
-        self._over = True
+    def give_up(self, stuck: tuple[int, float]) -> list[Report] | None:
+        """Carry out and tell nothing more, if that item has the loop still; return what has ended.
+
+        None when it has let go of the loop. For another thread.
+        """
+        with self._telling:
+            if self.has_loop() != stuck:
+                return None
+            self._over = self._given_up = True
         for task in self._tasks:  # an interpreter that ends while they are stuck is not to complain
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
         self._pace.end()
-        ended, self._ended = self._ended, Traced(self._pace)
-        return ended.whole().reports(0.0)
+        reports = self._ended.reports(0.0)
+        first, values, failures = self._in_row
+        done = stuck[0] - first
+        if self._row_now.running() == stuck and done > 0:
+            failures = {n: failure for n, failure in failures.copy().items() if n < done}
+            reports.append(sequential(first, values[:done], failures, self._row_now.column(done)))
+        self.wake()  # the loop, as soon as the item lets go of it
+        return reports
 
     def unreported(self) -> Trace | None:
         """Return what is known of the loop that no report has said; after `give_up`."""
@@ -205,9 +222,10 @@ class AsyncioWorkers:
         """Return what has ended as one report."""
         self._signal = lambda: None
         self._signalled = self._lingering = False
-        if not self._ended:
-            return ()
-        ended, self._ended = self._ended, Traced(self._pace)
+        with self._telling:
+            if self._given_up or not self._ended:
+                return ()
+            ended, self._ended = self._ended, Traced(self._pace)
         before, self._cpu = self._cpu, time.thread_time()
         return ended.reports(self._cpu - before)
 
@@ -296,6 +314,7 @@ class AsyncioWorkers:
         times, n, first, waiting, now = row.times, 0, line.next, None, clock()
         pace, fine, until = self._pace, self._pace.fine, now + self._breath
         due, trace = min(until, now + fine), Trace(stops=array("l"))
+        self._in_row = first, values, failures
         row.begin(first, line.stop - first, now)
         for item in islice(line.items, row.length):
             run = copy().run
@@ -337,7 +356,9 @@ class AsyncioWorkers:
         if self._late is not None:
             self._late.judge(n - 1, values, failures, row.times)
         self._pace.end_row(trace, row.times, n)
-        self._ended.add_row(first, values, failures, row.column(n), trace)
+        with self._telling:
+            if not self._given_up:
+                self._ended.add_row(first, values, failures, row.column(n), trace)
         self._announce()
 
     async def _finish(self, number: int, waiting: Waiting) -> None:
@@ -365,7 +386,9 @@ class AsyncioWorkers:
         cost = pace.item(started, *first)
         if self._late is not None and number in self._late:
             cancelled, failure = False, self._late.verdict(number, self._tasks[number], failure)
-        self._ended.add(index, value, failure, (started, clock()), cost)
+        with self._telling:
+            if not self._given_up:
+                self._ended.add(index, value, failure, (started, clock()), cost)
         self._announce()
         if cancelled:
             raise asyncio.CancelledError
