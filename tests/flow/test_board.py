@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +41,9 @@ def test_a_row_has_a_sensible_length_and_a_board_is_never_large(
 def test_a_board_over_memory_of_the_right_size_uses_all_of_it_and_no_more() -> None:
     shape = Shape(2, 3)
     board = Board(shape, bytearray(shape.size))
-    assert len(board.rows) == 2
-    assert len(board.places) == 2  # the third says who has the loop
-    assert len(board.places[-1].since) == 1  # the last word that there is
-    assert shape.size == 8 * (2 * (2 + shape.length + 1) + 3 * 2)
+    assert len(board.rows[1].times) == shape.length + 1
+    assert len(board.places[1].since) == 1  # the last word; the third place says who has the loop
+    assert shape.size == 8 * (2 + 2 * (2 + shape.length + 1) + 3 * 2)
 
 
 def test_two_boards_over_the_same_memory_are_one() -> None:
@@ -58,6 +58,25 @@ def test_two_boards_over_the_same_memory_are_one() -> None:
     writer.on_loop.leave()
     assert list(reader.running()) == []
     assert reader.stepping() is None
+
+
+@pytest.mark.parametrize("scattered", [False, True])
+def test_only_lanes_that_ask_for_a_row_or_a_place_have_one(*, scattered: bool) -> None:
+    """So lanes that nobody has hired cost no more than zeros that nobody has written."""
+    shape = Shape.of(1_000_000, scattered=scattered)
+    memory = mmap.mmap(-1, shape.size)
+    writer, reader = Board(shape, memory), Board(shape, memory)
+    lanes = (writer.places, reader.places) if scattered else (writer.rows, reader.rows)
+    assert [len(list(some)) for some in lanes] == [0, 0]
+    if scattered:
+        writer.places[2].take(0, 1.5)
+    else:
+        writer.rows[2].begin(0, 1, 1.5)
+    assert list(reader.running()) == [(0, 1.5)]
+    assert [len(list(some)) for some in lanes] == [3, 3]
+    for board in (writer, reader):
+        board.release()
+    memory.close()
 
 
 def test_a_fresh_board_has_nobody_on_it() -> None:

@@ -2,9 +2,9 @@
 
 Nothing can interrupt an item that never gives up the loop. Where items have a timeout, the loop lives
 here: the item that has it beyond its time is timed out, its thread is left to itself, and all other
-items of that loop that have not ended go on, from the beginning, on a fresh loop in another thread.
-One that lets go of the loop just then keeps it: what that loop has done is told once. For `map` and `run`;
-with `amap` the loop is the caller's own. Tested by `tests/drivers/test_abandon.py`.
+items of that loop that have not ended go on, from the beginning, on a fresh loop in another thread. If
+it lets go of the loop just then, the loop is kept, and what that has done is told once. For `map` and
+`run`; with `amap` the loop is the caller's own. Tested by `tests/drivers/test_abandon.py`.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class _LoopThread:
             self.answer(0)
 
     def give_up(self, stuck: tuple[int, float]) -> list[Report] | None:
-        """Leave it to itself, if that item has it still; return what had ended there and was not said."""
+        """Leave it to itself, if that item has it still; return what it had done and not said."""
         if (ended := self.inner.give_up(stuck)) is not None:
             self._asked.put(lambda workers: workers.close())
             self._asked.put(None)

@@ -1,7 +1,8 @@
 """Lanes in threads of this process: for work that waits, and native code that lets go of the GIL.
 
 All threads take chunks from one queue, so a slow item holds up nobody else. Queues are
-`queue.SimpleQueue`, which is one C call; there is no other shared state.
+`queue.SimpleQueue`, which is one C call; there is no other shared state. The first thread is opened
+at once; another is hired for each chunk that finds no thread idle, up to the number that there may be.
 
 A thread cannot be killed. An item that takes longer than the call's timeout is abandoned: its thread
 is left to itself, says and begins nothing more, and another thread takes its place, and the rest of
@@ -46,11 +47,11 @@ class Threads:
         return None
 
     def open(self, call: Call, lanes: int) -> ThreadWorkers:
-        """Start that many threads; wait until each has opened the setup."""
+        """Start the first of that many threads; wait until it has opened the setup."""
         workers = ThreadWorkers(call, lanes)
         try:
-            for _ in range(lanes):
-                workers.wait_ready()
+            workers.hire()
+            workers.wait_ready()
         except (KeyboardInterrupt, Terminated):
             workers.interrupt()  # a setup may never open
             workers.close()
@@ -61,6 +62,8 @@ class Threads:
         return workers
 
 
+HIRING = 0.005  # seconds of starting threads, 50 or so, after which reports are looked for
+
 Account = Report | Returned | BaseException | None
 clock = time.perf_counter
 
@@ -69,13 +72,17 @@ class ThreadWorkers:
     """Be the threads, the queue they take from, and the queue they report to."""
 
     def __init__(self, call: Call, lanes: int) -> None:
-        """Start the threads."""
+        """Have no threads yet."""
         self.slots = lanes
         self.usage = Usage()
         self._call = call
         self._inbox: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
         # What lanes say: None when one is open, and for `wake`.
         self._outbox: queue.SimpleQueue[Account] = queue.SimpleQueue()
+        # While more lanes may be hired: one for each that is idle and that no chunk counts on, and how
+        # many chunks have found none.
+        self._idle: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._wanted = 0
         self._closing = threading.Event()
         self._hurry = False
         self._exit_error: BaseException | None = None
@@ -86,27 +93,31 @@ class ThreadWorkers:
         # In a worker process it is the caller who keeps the time, since he can kill.
         keeps_time = call.timeout is not None and not _lane.worker_process
         self._watch = Watch(call.timeout, clock()) if keeps_time and call.timeout else None
-        for n in range(lanes):
-            try:
-                self._start(n)
-            except RuntimeError as error:
-                self.close()
-                msg = (
-                    f"only {n} of {lanes} threads could be started: {error}; use a lower in_flight="
-                )
-                raise WorkerStartError(msg) from error
+
+    def hire(self) -> None:
+        """Start one more thread; raise `WorkerStartError` when that cannot be."""
+        number = len(self._threads)
+        try:
+            self._start(number)
+        except WorkerStartError:
+            if not number or threading.main_thread().is_alive():
+                raise  # else the interpreter ends: those that are there do what there is to do
 
     def wait_ready(self) -> None:
-        """Wait until one more thread is ready; raise what kept it from it."""
+        """Wait until a thread is ready; raise what kept it from it."""
         self._take(self._outbox.get())
 
     def start(self, chunk: Chunk) -> None:
         """Put a chunk in line for whichever thread is free first."""
         self._inbox.put(chunk)
+        if len(self._threads) < self.slots and not self._is_idle():
+            self._wanted += 1
 
     def reports(self, timeout: float | None) -> Sequence[Report | Returned]:
         """Wait for the first report; return it and all others that are there."""
         found: list[Report | Returned] = []
+        if self._wanted and not self._hire_wanted():
+            timeout = 0.0
         with contextlib.suppress(queue.Empty):
             found += self._take(self._outbox.get(timeout=self._patience(timeout)))
             while True:
@@ -145,11 +156,41 @@ class ThreadWorkers:
             error, self._exit_error = self._exit_error, None
             raise error
 
+    def _is_idle(self) -> bool:
+        """Say whether there is an idle thread to count on, and count on it."""
+        with contextlib.suppress(queue.Empty):
+            self._idle.get_nowait()
+            return True
+        return False
+
+    def _hire_wanted(self) -> bool:
+        """Hire a thread for each chunk that found none; return False when that takes too long."""
+        until = clock() + HIRING
+        while self._wanted and len(self._threads) < self.slots:
+            if clock() > until:
+                return False
+            self._wanted -= 1
+            if not self._is_idle():
+                self.hire()
+        self._wanted = 0
+        return True
+
     def _start(self, number: int) -> None:
         """Start one thread."""
+        if self._call.board is not None:
+            self._call.board.rows[
+                number
+            ]  # laid out here, since threads must not do so side by side
         name = f"outpace-{number}"
         thread = threading.Thread(target=self._work, args=(number,), name=name, daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            msg = (
+                f"only {len(self._threads)} of {self.slots} threads could be started: {error}; "
+                "use a lower in_flight="
+            )
+            raise WorkerStartError(msg) from error
         self._threads[number] = thread
 
     def _patience(self, timeout: float | None) -> float | None:
@@ -191,7 +232,6 @@ class ThreadWorkers:
             self._outbox.put(error)
             return
         self._lanes[number] = lane
-        self._outbox.put(None)
         try:
             self._carry(lane)
         except BaseException as error:  # noqa: BLE001 - not an item's, but the lane's: a broken loop
@@ -204,12 +244,25 @@ class ThreadWorkers:
                     self._exit_error = error
 
     def _carry(self, lane: Lane) -> None:
-        """Carry chunks from the queue until told to end."""
-        while (chunk := self._inbox.get()) is not None and not self._closing.is_set():
+        """Say that it is ready; carry chunks from the queue until told to end."""
+        chunk = self._waiting()
+        self._outbox.put(None)
+        while not self._closing.is_set():
+            if chunk is None and (chunk := self._inbox.get()) is None:
+                return
             for report in lane.carry(chunk):
                 if not self._say(lane, report):
                     return
-            del chunk
+            chunk = self._waiting()
+
+    def _waiting(self) -> Chunk | None:
+        """Return a chunk that waits; None without one, and then this lane is idle."""
+        if len(self._threads) >= self.slots:
+            return None
+        with contextlib.suppress(queue.Empty):
+            return self._inbox.get_nowait()
+        self._idle.put(None)
+        return None
 
     def _say(self, lane: Lane, account: Account) -> bool:
         """Put an account of a lane's in the queue; return False when nobody listens any more."""

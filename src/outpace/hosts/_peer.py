@@ -117,6 +117,8 @@ class Peer:
         error: Exception
         if in_setup:
             error = SetupError(text)
+        elif isinstance(cause, WorkerStartError):
+            error = WorkerStartError(f"worker process {self.number}: {cause}")
         else:
             why = f"{type(cause).__name__}: {cause}"
             error = WorkerStartError(
