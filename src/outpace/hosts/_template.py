@@ -30,6 +30,7 @@ def main(fd: str, *modules: str) -> None:
         with contextlib.suppress(ImportError):  # a driver that only the caller's sys.path has
             importlib.import_module(name)
     with socket.socket(fileno=int(fd)) as control:
+        control.setblocking(True)  # noqa: FBT003 - its only form; the caller's may not be
         mine = _serve(control)
     if mine is not None:
         sys.modules["outpace.hosts._worker"].serve_on(*mine)
