@@ -134,3 +134,24 @@ def test_a_driver_in_one_file_is_run_by_the_conformance_tests(toy_folder) -> Non
     passed = [line for line in done.stdout.splitlines() if "PASSED" in line]
     assert any("[toy" in line or "-toy]" in line for line in passed)
     assert any("processes+toy" in line for line in passed)
+
+
+@pytest.mark.parametrize(
+    ("name", "workers", "in_flight", "expected"),
+    [
+        ("processes", 8, None, (3, 3)),
+        ("processes", 8, 2, (2, 2)),
+        ("processes+threads", 8, 10**6, (3, 10**6)),
+        ("processes+asyncio", 2, None, (2, 128)),
+        ("threads", None, 10**6, (1, 10**6)),  # hired as items come
+    ],
+)
+def test_no_worker_process_is_started_for_items_that_never_come(
+    name, workers, in_flight, expected
+) -> None:
+    found = opening(name, workers, in_flight, total=3)
+    assert (found.workers, found.slots) == expected
+
+
+def test_there_is_one_worker_process_for_no_item() -> None:
+    assert opening("processes", 8, total=0).workers == 1

@@ -199,7 +199,8 @@ def _flow(
         chosen = opening("asyncio", workers, in_flight)
         chosen.reasons.append("asyncio: the function is a coroutine function")
         return Flow(job, chosen, _recorder(job), shown)
-    return Flow(job, opening(model, workers, in_flight, care), _recorder(job), shown)
+    chosen = opening(model, workers, in_flight, care, total=job.total)
+    return Flow(job, chosen, _recorder(job), shown)
 
 
 def _recorder(job: Job) -> Recorder | None:

@@ -68,7 +68,8 @@ class Auto:
             self.settle(model, why)
             return None
         care = self.care if model.startswith("processes") else ANY
-        chosen = opening(model, self.asked_workers, self.asked_in_flight or at_once, care)
+        at_once = self.asked_in_flight or at_once
+        chosen = opening(model, self.asked_workers, at_once, care, total=self.total)
         before = time.perf_counter()
         try:
             workers = chosen.open(call)

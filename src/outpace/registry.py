@@ -179,11 +179,13 @@ def opening(
     in_flight: int | None = None,
     care: Care = ANY,
     *,
+    total: int | None = None,
     for_requests: bool = False,
 ) -> Opening:
     """Settle how many workers and items at once a model gets; raise when it cannot run here.
 
-    `in_flight` is an upper bound: a model that cannot use it all (serial, processes) takes less.
+    `in_flight` is an upper bound: a model that cannot use it all (serial, processes) takes less. There
+    are no more worker processes than the `total` of items, if that is known.
     """
     check_positive("workers", workers)
     check_positive("in_flight", in_flight)
@@ -202,11 +204,12 @@ def opening(
             model, 1, _lanes(model.driver, in_flight or workers) if model.driver.overlaps else 1
         )
     count = workers or usable_cpus()
+    needed = count if total is None else max(1, min(count, total))
     if not model.driver.overlaps:
-        count = min(count, in_flight or count)
-        return Opening(model, count, count, care=care)
+        needed = min(needed, in_flight or count)
+        return Opening(model, needed, needed, care=care)
     slots = in_flight or max(count, _lanes(model.driver, None))
-    return Opening(model, min(count, slots), slots, care=care)
+    return Opening(model, min(needed, slots), slots, care=care)
 
 
 def elsewhere(open_workers: Callable[[], Workers]) -> Elsewhere:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
 
 import outpace
+from outpace.drivers._abandon import Abandonable
+from outpace.drivers._late import BLOCKED
 from outpace.errors import SetupError
 
 TIMEOUT = 0.2
@@ -141,10 +144,75 @@ def test_a_run_can_be_left_while_an_item_blocks(blocker: Blocker) -> None:
 
 
 def test_an_item_that_blocks_for_less_than_the_timeout_is_done(blocker: Blocker) -> None:
-    import time
-
     def work(item: int) -> int:
         time.sleep(0.02)
         return item
 
     assert [o.kind for o in run(work, range(10), timeout=30)] == ["done"] * 10
+
+
+def test_an_item_that_lets_go_of_the_loop_as_that_is_given_up_keeps_it(
+    blocker: Blocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told of once, and nothing that the loop has done is done again."""
+    begun: list[int] = []
+    late = Abandonable._late
+
+    def work(item: int) -> int:
+        begun.append(item)
+        if item == 2:
+            blocker.block()
+        return threading.get_ident()
+
+    def late_then(self: Abandonable) -> Any:
+        found = late(self)
+        if found is not None and not blocker.release.is_set():
+            blocker.release.set()
+            while self._thread._answers.empty():  # the loop has gone on, and says what it has done
+                time.sleep(0.001)
+        return found
+
+    monkeypatch.setattr(Abandonable, "_late", late_then)
+    outcomes = run(work, range(5))
+    assert [o.kind for o in outcomes] == ["done", "done", "timed-out", "done", "done"]
+    assert BLOCKED in str(outcomes[2].error)
+    assert len({o.value for o in outcomes if o.ok}) == 1
+    assert sorted(begun) == list(range(5))
+
+
+def test_what_had_ended_on_the_loop_before_the_item_that_blocks_is_not_done_again(
+    blocker: Blocker,
+) -> None:
+    begun: list[int] = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        if item == 3:
+            raise LookupError
+        if item == 5:
+            blocker.block()
+        return item
+
+    outcomes = run(work, range(20), chunk=20)
+    kinds = {3: "failed", 5: "timed-out"}
+    assert [o.kind for o in outcomes] == [kinds.get(n, "done") for n in range(20)]
+    assert [o.value for o in outcomes if o.ok] == [n for n in range(20) if n not in kinds]
+    assert sorted(begun) == list(range(20))
+
+
+def test_a_loop_that_was_given_up_begins_nothing_more(blocker: Blocker) -> None:
+    begun: list[tuple[int, int]] = []
+
+    async def work(item: int) -> int:
+        begun.append((item, threading.get_ident()))
+        await asyncio.sleep(0.001)
+        if item == 1:
+            blocker.block()
+        return item
+
+    outcomes = run(work, range(30), in_flight=2)
+    stuck = next(t for t in threading.enumerate() if t.ident in blocker.threads)
+    blocker.release.set()
+    stuck.join(30)
+    assert [o.kind for o in outcomes] == ["done", "timed-out"] + ["done"] * 28
+    assert {item for item, thread in begun if thread == stuck.ident} <= {0, 1, 2}

@@ -486,3 +486,57 @@ def test_every_item_is_reported_once_however_it_ends() -> None:
                 assert report.started[position] <= report.ended[position]
     assert reported == {n: n for n in range(400)}
     workers.close()
+
+
+def lanes_on_the_loop() -> int:
+    return sum(task.get_name().startswith("outpace lane") for task in asyncio.all_tasks())
+
+
+def test_no_lane_is_hired_for_items_that_never_come() -> None:
+    async def count(_: int) -> int:
+        await asyncio.sleep(0.001)
+        return lanes_on_the_loop()
+
+    values = list(outpace.map(count, range(3), model="asyncio", in_flight=10**6))
+    assert 1 <= max(values) <= 3
+
+
+def test_nor_for_items_that_do_not_wait() -> None:
+    async def count(_: int) -> int:
+        return lanes_on_the_loop()
+
+    with outpace.map(count, itertools.count(), model="asyncio", in_flight=10**6) as run:
+        assert [next(run) for _ in range(500)] == [1] * 500
+
+
+def test_a_lane_is_hired_for_each_item_that_waits_for_the_others() -> None:
+    here: list[int] = []
+    all_here = asyncio.Event()
+
+    async def wait_for_all(item: int) -> int:
+        here.append(item)
+        if len(here) == 200:
+            all_here.set()
+        await all_here.wait()
+        return lanes_on_the_loop()
+
+    values = list(outpace.map(wait_for_all, range(200), model="asyncio", in_flight=10**6))
+    assert values == [200] * 200
+
+
+def test_a_lane_that_is_cancelled_before_its_first_step_is_made_up_for() -> None:
+    async def later(item: int) -> int:
+        await asyncio.sleep(0)
+        return item
+
+    workers = driver.open(Call(later, is_async=True), 3)
+    workers.start(Chunk(0, [1, 2, 3]))
+    (lane,) = workers._lanes.tasks
+    lane.cancel()
+    values: list[int] = []
+    until = time.monotonic() + 20
+    while len(values) < 3 and time.monotonic() < until:
+        for report in workers.reports(1.0):
+            values += report.values
+    assert values == [1, 2, 3]
+    workers.close()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,8 +56,9 @@ def test_a_slow_item_holds_up_nobody_else(gate: Gate) -> None:
     assert list(run) == [0]
 
 
-def test_threads_are_ready_before_open_returns_each_with_a_setup_of_its_own() -> None:
+def test_a_thread_is_ready_before_open_returns_and_each_has_a_setup_of_its_own() -> None:
     opened: list[int] = []
+    together = threading.Barrier(5)
 
     @contextlib.contextmanager
     def setup() -> Iterator[int]:
@@ -64,15 +66,72 @@ def test_threads_are_ready_before_open_returns_each_with_a_setup_of_its_own() ->
         yield threading.get_ident()
 
     def same(_: Any, mine: int) -> bool:
+        together.wait(20)
         return mine == threading.get_ident()
 
     workers = driver.open(Call(same, setup), 5)
+    assert len(opened) == 1
+    for n in range(5):
+        workers.start(Chunk(n, [n]))
+    values: list[bool] = []
+    while len(values) < 5:
+        for report in workers.reports(20):
+            values += report.values
+    assert values == [True] * 5
     assert len(set(opened)) == 5
-    workers.start(Chunk(0, [1, 2, 3]))
-    (report,) = workers.reports(None)
-    assert report.values == [True] * 3
     workers.close()
     workers.close()
+
+
+class Started:
+    """The names of the threads that are started."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.names: list[str] = []
+        start = threading.Thread.start
+
+        def noted(thread: threading.Thread) -> None:
+            self.names.append(thread.name)
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", noted)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Started:
+    return Started(monkeypatch)
+
+
+def test_no_thread_is_opened_for_items_that_never_come(started: Started) -> None:
+    assert list(outpace.map(abs, range(3), model="threads", in_flight=10**6)) == [0, 1, 2]
+    assert set(started.names) <= {"outpace-0", "outpace-1", "outpace-2"}
+
+
+def test_nor_for_those_of_an_endless_source_that_nobody_waits_for_yet(started: Started) -> None:
+    with outpace.map(abs, itertools.count(), model="threads", in_flight=10**6) as run:
+        assert [next(run) for _ in range(3)] == [0, 1, 2]
+    assert len(started.names) < 10_000
+
+
+def test_a_thread_that_is_idle_is_used_before_another_is_hired(started: Started) -> None:
+    workers = driver.open(Call(abs), 100)
+    for n in range(10):
+        while workers._idle.empty():
+            pass
+        workers.start(Chunk(n, [-n]))
+        while not (reports := workers.reports(20)):
+            pass
+        assert reports[0].values == [n]
+    assert started.names == ["outpace-0"]
+    workers.close()
+
+
+def test_a_thread_is_hired_for_each_item_that_waits_for_the_others(started: Started) -> None:
+    """However many they are: nobody goes on before all have come."""
+    barrier = threading.Barrier(200)
+    waited = outpace.map(lambda _: barrier.wait(60), range(200), model="threads", in_flight=10**6)
+    assert sorted(waited) == list(range(200))
+    assert len(started.names) == 200
 
 
 def test_waiting_for_reports_ends_when_time_is_up_and_when_woken() -> None:
@@ -114,22 +173,23 @@ def test_closing_cancels_coroutines(gate: Gate) -> None:
     reader.join(20)
 
 
-def fails_in_second_thread() -> Callable[[], Any]:
-    """Make a setup that fails in every thread but the first, with what is no Exception."""
-    turns = itertools.count()
+def test_a_setup_that_fails_in_a_thread_that_is_hired_later_ends_the_run() -> None:
+    """Also with what is no Exception."""
+    turns, failed = itertools.count(), threading.Event()
 
     @contextlib.contextmanager
     def setup() -> Iterator[None]:
         if next(turns):
+            failed.set()
             raise SystemExit("not today")
         yield
 
-    return setup
-
-
-def test_a_setup_that_fails_in_one_thread_ends_them_all() -> None:
     with pytest.raises(SetupError, match="SystemExit: not today"):
-        driver.open(Call(lambda item, _: item, fails_in_second_thread()), 4)
+        list(
+            outpace.run(
+                lambda *_: failed.wait(60), range(8), model="threads", in_flight=4, setup=setup
+            )
+        )
 
 
 def test_a_setup_that_raises_keyboard_interrupt_hangs_nothing() -> None:
@@ -163,8 +223,14 @@ def test_when_no_more_threads_can_be_started_it_says_how_many_could(
         start(self)
 
     monkeypatch.setattr(threading.Thread, "start", limited)
+    done = threading.Event()
+    workers = driver.open(Call(lambda _: done.wait(20)), 10)
+    for n in range(10):
+        workers.start(Chunk(n, [n]))
     with pytest.raises(WorkerStartError, match=r"only 3 of 10 threads .* use a lower in_flight="):
-        driver.open(Call(abs), 10)
+        list(iter(partial(workers.reports, 20), None))  # until it raises
+    done.set()
+    workers.close()
 
 
 def test_a_lane_that_breaks_is_an_error_and_not_a_hang() -> None:

@@ -57,8 +57,7 @@ def test_an_item_that_kills_while_it_is_read_is_found_though_it_never_begins() -
 def test_a_board_of_rows_is_read() -> None:
     board = Board(Shape(2, 0))
     for row, first, now in ((board.rows[0], 10, 3), (board.rows[1], 20, 1)):
-        row.times[0] = 1.0
-        row.begin(first, 3)
+        row.begin(first, 3, 1.0)
         for n in range(1, now):
             row.times[n] = 1.0 + n
     found = Scene.of(board, [10, 11, 12, 20, 21, 22], 2, alone=False)
@@ -77,8 +76,7 @@ def test_a_board_of_a_loop_is_read() -> None:
 
 def test_what_was_reported_already_is_nobodys_fault() -> None:
     board = Board(Shape(1, 0))
-    board.rows[0].times[0] = 1.0
-    board.rows[0].begin(0, 2)
+    board.rows[0].begin(0, 2, 1.0)
     board.rows[0].times[1] = 2.0
     found = Scene.of(board, [5], 1, alone=False)  # these two are not out any more
     assert (found.running, found.ended) == ([], set())

@@ -48,7 +48,8 @@ class FakePeer:
 
     def __post_init__(self) -> None:
         board = Board(Shape.of(self.lanes, scattered=self.scattered))
-        for row in board.rows:
+        for n in range(board.shape.rows):
+            row = board.rows[n]
             row.times[:] = memoryview(array("d", [-1.0] * len(row.times)))  # before all times here
         self.shared = SimpleNamespace(board=board)
 
@@ -64,8 +65,7 @@ class FakePeer:
 
     def begin(self, index: int, now: float, lane: int = 0) -> None:
         row = self.shared.board.rows[lane]
-        row.times[0] = now
-        row.begin(index, 1)
+        row.begin(index, 1, now)
 
     def end(self, now: float, lane: int = 0) -> None:
         self.shared.board.rows[lane].times[1] = now
@@ -185,8 +185,8 @@ def test_of_several_lanes_all_that_are_late_are_guilty(signals: Signals) -> None
 def test_on_an_event_loop_only_whoever_has_the_loop_is_guilty(signals: Signals) -> None:
     peer = FakePeer(1, lanes=4, scattered=True)
     deadlines = Deadlines(1.0, 0.25, now=0.0)
-    for n, place in enumerate(peer.shared.board.places):
-        place.take(n, 0.0)
+    for n in range(3):
+        peer.shared.board.places[n].take(n, 0.0)
     peer.shared.board.on_loop.take(2, 0.5)
     deadlines.look([peer], 1.25)
     assert peer.late == {2: 0.0}

@@ -1,10 +1,13 @@
 """Worker processes: what they see, how they die, and what is left of them."""
 
+import asyncio
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
+import time
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -401,3 +404,44 @@ def test_an_unknown_way_to_start_is_a_clear_error(monkeypatch) -> None:
     monkeypatch.setenv("OUTPACE_START", "magic")
     with pytest.raises(outpace.errors.UsageError, match="OUTPACE_START"):
         in_workers(identity)
+
+
+# Lanes.
+
+
+def lanes_here(_) -> set[str]:
+    return {thread.name for thread in threading.enumerate() if thread.name[-1:].isdigit()}
+
+
+async def tasks_here(_) -> set[str]:
+    await asyncio.sleep(0.01)
+    names = {task.get_name() for task in asyncio.all_tasks()}
+    return {name for name in names if name.startswith("outpace lane")}
+
+
+@pytest.mark.parametrize(
+    ("model", "fn"), [("processes+threads", lanes_here), ("processes+asyncio", tasks_here)]
+)
+def test_no_lane_is_opened_in_a_worker_for_items_that_never_come(start, model, fn) -> None:
+    run = outpace.map(fn, range(3), model=model, workers=8, in_flight=10**6)
+    for lanes in run:
+        assert 1 <= len(lanes) <= 3
+    assert run.summary.workers == 3
+
+
+def test_a_setup_that_fails_in_a_lane_that_is_hired_later_ends_the_run(start, tmp_path) -> None:
+    @contextmanager
+    def setup():
+        try:
+            (tmp_path / "first").touch(exist_ok=False)
+        except FileExistsError:
+            (tmp_path / "failed").touch()
+            raise LookupError("one is enough") from None
+        yield
+
+    def wait(_, __) -> None:
+        while not (tmp_path / "failed").exists():
+            time.sleep(0.01)
+
+    with pytest.raises(SetupError, match="LookupError: one is enough"):
+        list(outpace.run(wait, range(4), model="processes+threads", workers=1, setup=setup))

@@ -2,8 +2,9 @@
 
 Nothing can interrupt an item that never gives up the loop. Where items have a timeout, the loop lives
 here: the item that has it beyond its time is timed out, its thread is left to itself, and all other
-items of that loop go on, from the beginning, on a fresh loop in another thread. For `map` and `run`;
-with `amap` the loop is the caller's own. Tested by `tests/drivers/test_abandon.py`.
+items of that loop that have not ended go on, from the beginning, on a fresh loop in another thread. If
+it lets go of the loop just then, the loop is kept, and what that has done is told once. For `map` and
+`run`; with `amap` the loop is the caller's own. Tested by `tests/drivers/test_abandon.py`.
 """
 
 from __future__ import annotations
@@ -62,9 +63,11 @@ class Abandonable:
             try:
                 reports: Sequence[Report] = self._thread.answer(self._patience(until))
             except queue.Empty:
-                if (index := self._late()) is not None:
-                    return self._abandon(index)
-                continue
+                late = self._late()
+                ended = None if late is None else self._thread.give_up(late)
+                if late is None or ended is None:
+                    continue
+                return self._abandon(late, ended)
             for report in reports:
                 self._out.match(report.indexes)
             return reports
@@ -104,21 +107,19 @@ class Abandonable:
         look = max(0.001, begun + self._timeout + GRACE - now)
         return look if until is None else min(look, max(0.001, until - now + GRACE))
 
-    def _late(self) -> int | None:
-        """Return the item that has had the loop for too long, None without one."""
+    def _late(self) -> tuple[int, float] | None:
+        """Return the item that has had the loop for too long, and since when; None without one."""
         found = self._has_loop()
-        if found is None or found[1] + self._timeout + GRACE > clock():
-            return None
-        return found[0]
+        return None if found is None or found[1] + self._timeout + GRACE > clock() else found
 
-    def _abandon(self, index: int) -> list[Report | Returned]:
-        """Give up the loop and account for all that it had; go on with another."""
-        now, (_, since) = clock(), self._has_loop() or (index, clock())
-        accounts: list[Report | Returned] = [*self._thread.give_up()]
+    def _abandon(self, late: tuple[int, float], ended: list[Report]) -> list[Report | Returned]:
+        """Account for all that a loop had that has been given up; go on with another."""
+        accounts: list[Report | Returned] = [*ended]
         for report in accounts:
             self._out.match(report.indexes)
+        index, since = late
         failure = timed_out(self._timeout, ABANDONED)
-        stuck = Report([index], [None], _one(since), _one(now), {0: failure})
+        stuck = Report([index], [None], _one(since), _one(clock()), {0: failure})
         stuck.trace = self._thread.inner.unreported()
         self._out.match(stuck.indexes)
         accounts.append(stuck)
@@ -134,7 +135,6 @@ class _LoopThread:
         """Start it, and open the workers there; raise what keeps them from it."""
         self._asked: queue.SimpleQueue[Callable[[Any], Any] | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
-        self._given_up = False
         self._thread = threading.Thread(target=self._work, name="outpace-loop", daemon=True)
         self._thread.start()
         self.ask(lambda _: open_workers())
@@ -162,12 +162,12 @@ class _LoopThread:
         while not self._answers.empty():
             self.answer(0)
 
-    def give_up(self) -> list[Report]:
-        """Leave it to itself; return what had ended there and was not said."""
-        self._given_up = True
-        self._asked.put(lambda workers: workers.close())
-        self._asked.put(None)
-        return self.inner.give_up()
+    def give_up(self, stuck: tuple[int, float]) -> list[Report] | None:
+        """Leave it to itself, if that item has it still; return what it had done and not said."""
+        if (ended := self.inner.give_up(stuck)) is not None:
+            self._asked.put(lambda workers: workers.close())
+            self._asked.put(None)
+        return ended
 
     def _work(self) -> None:
         """Do what is asked, until told to end."""

@@ -53,15 +53,6 @@ class Columns:
         self.started.append(started)
         self.ended.append(ended)
 
-    def whole(self) -> Columns:
-        """Return those items that are wholly noted: one may be half so, if another thread notes it."""
-        other, n = Columns(), len(self.ended)
-        other.rows = list(self.rows)
-        other.indexes, other.values = self.indexes[:n], self.values[:n]
-        other.started, other.ended = self.started[:n], self.ended[:n]
-        other.failures = {p: failure for p, failure in self.failures.items() if p < n}
-        return other
-
     def reports(self, cpu_s: float) -> list[Report]:
         """Make the reports, sharing out the CPU time."""
         reports = self.rows

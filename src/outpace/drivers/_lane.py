@@ -21,7 +21,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outpace.drivers._late import AGAIN, CANCELLED, GRACE, timed_out
+from outpace.drivers._late import ABANDONED, AGAIN, CANCELLED, GRACE, timed_out
 from outpace.drivers._loop import (
     apart_from_loops,
     close_loop,
@@ -46,10 +46,14 @@ clock = time.perf_counter
 
 
 class Piece(NamedTuple):
-    """Be the part of a chunk that a lane is on: from a position on, and what came of it so far."""
+    """The part of a chunk that a lane is on: items from a position on, and what came of them so far.
+
+    `items` is the piece's own: who gives up the lane cuts it short, and so no more of them begin.
+    """
 
     chunk: Chunk
     position: int
+    items: list[Any]
     values: list[Any]
     failures: dict[int, Failure]
 
@@ -57,7 +61,8 @@ class Piece(NamedTuple):
 class Lane:
     """Carry out items one after another, with the job's setup open around them.
 
-    `row` says which item is running; `piece` is what it belongs to.
+    `row` says which item is running; `piece` is what it belongs to. `lock` is held by whoever takes
+    a report from it, or gives it up: what it has done is told once, by one of the two.
     """
 
     @interruptible
@@ -67,6 +72,7 @@ class Lane:
         self.row: Row = (call.board or Board(Shape(1, 0))).rows[number if call.board else 0]
         self.piece: Piece | None = None
         self.abandoned = False  # nobody listens to it any more
+        self.lock = threading.Lock()
         self.patience: float | None = (
             None  # seconds that closing waits for who swallows cancellation
         )
@@ -113,6 +119,32 @@ class Lane:
         """Say for how many seconds after its timeout an item may go on: it is cancelled if awaited."""
         return 0.0 if self._loop is None else GRACE
 
+    def give_up(self, found: tuple[int, float], now: float) -> list[Report | Returned] | None:
+        """Begin no more items; account for what is done, the one it is stuck in, and the rest.
+
+        None when it is not stuck in that item any more. For another thread, which holds the `lock`.
+        """
+        assert self._call.timeout is not None
+        piece = self.piece
+        if piece is None or self.row.running() != found:
+            return None
+        del piece.items[1:]  # not the first: the lane may be about to take it
+        if self.row.running() != found:  # it has ended; the rest of the chunk is a piece of its own
+            return None
+        self.abandoned = True
+        chunk, position, _, values, failures = piece
+        stuck = found[0] - chunk.first
+        values, times = values[: stuck - position], self.row.column(stuck - position)
+        failures = {n: failure for n, failure in dict(failures).items() if n < len(values)}
+        if self._loop is None and any(hasattr(value, "__await__") for value in values):
+            position, values, failures, times = stuck, [], {}, times[-1:]  # they have not begun
+        failures[len(values)] = timed_out(self._call.timeout, ABANDONED)
+        times.append(now)
+        report = sequential(chunk.first + position, [*values, None], failures, times)
+        report.lane = self.number
+        rest = chunk.indexes[piece.position : position], chunk.indexes[stuck + 1 :]
+        return [report, *(Returned(indexes) for indexes in rest if indexes)]
+
     def interrupt(self) -> None:
         """Cancel what the lane awaits, if anything; it is about to be closed. For any thread."""
         self._closing = True
@@ -156,42 +188,38 @@ class Lane:
     def _called(self, chunk: Chunk, position: int) -> Report:
         """Call the function on items from a position on, for as long as patience lasts."""
         fn, args = self._call.fn, self._args
-        piece, items = self._begin(chunk, position)
-        _, _, values, failures = piece
+        piece = self._begin(chunk, position)
+        _, _, items, values, failures = piece
         times, n, now = self.row.times, 0, clock()
         meter, fine, until = self._meter, self._meter.fine, now + self._patience
         due = min(until, now + fine)  # when something else than the next item is to be done
-        times[0] = now
-        self.row.begin(chunk.first + position, len(items))
+        self.row.begin(chunk.first + position, len(items), now)
         for item in items:
             try:
                 values.append(fn(item, *args))
             except BaseException as error:  # noqa: BLE001 - any end of an item is its outcome
                 failures[n] = failed(error)
                 values.append(None)
-            n += 1  # noqa: SIM113 - `enumerate` would make a tuple an item
+            n += 1  # `enumerate` would make a tuple an item
             times[n] = now = clock()
             if now > due:
                 meter.mark(n)
                 if now > until:
                     break
                 due = min(until, now + fine)
+        self.row.head[1] = n  # nothing runs here any more
         if hasattr(values[0], "__await__") or hasattr(values[-1], "__await__"):
             return self._await_made(piece)
         return self._report(chunk.first + position, values, failures)
 
-    def _begin(self, chunk: Chunk, position: int) -> tuple[Piece, list[Any]]:
-        """Take up items of a chunk from a position on, as many as the row holds."""
-        room = self.row.length
-        items = chunk.items
-        if position or len(items) > room:
-            items = items[position : position + room]
-        self.piece = Piece(chunk, position, [], {})
-        return self.piece, items
+    def _begin(self, chunk: Chunk, position: int, most: int | None = None) -> Piece:
+        """Take up items of a chunk from a position on: `most`, or as many as the row holds."""
+        stop = position + (most or self.row.length)
+        self.piece = Piece(chunk, position, chunk.items[position:stop], [], {})
+        return self.piece
 
     def _report(self, first: int, values: list[Any], failures: dict[int, Failure]) -> Report:
         """Make the report of the items whose times are in the row."""
-        self.row.head[1] = len(values)  # nothing runs here any more
         return sequential(first, values, failures, self.row.column(len(values)))
 
     def _awaited(self, chunk: Chunk, position: int) -> Report:
@@ -203,10 +231,13 @@ class Lane:
 
         None of it has begun. The lane has a loop from here on.
         """
-        chunk, position, made, failures = piece
+        chunk, position, _, made, failures = piece
         first = chunk.first + position
         self._meter.again()
-        if loop_is_running():
+        self.row.head[1] = 0
+        with self.lock:
+            abandoned = self.abandoned
+        if abandoned or loop_is_running():
             for value in made:
                 getattr(value, "close", lambda: None)()
             name = getattr(self._call.fn, "__qualname__", repr(self._call.fn))
@@ -225,27 +256,28 @@ class Lane:
                 raise failures[n].error
             return value
 
-        here = Chunk(first, chunk.items[position : position + len(made)])
-        report = self._await_on_loop(made_before, here, 0)
+        report = self._await_on_loop(made_before, chunk, position, len(made))
         for _, value in results:  # patience was over before their turn: they are made anew
             getattr(value, "close", lambda: None)()
         return report
 
-    def _await_on_loop(self, fn: Callable[..., Any], chunk: Chunk, position: int) -> Report:
+    def _await_on_loop(
+        self, fn: Callable[..., Any], chunk: Chunk, position: int, most: int | None = None
+    ) -> Report:
         """Run the lane's loop until patience is over."""
         assert self._loop is not None
-        self._task = self._loop.create_task(self._await_each(fn, chunk, position))
+        piece = self._begin(chunk, position, most)
+        self._task = self._loop.create_task(self._await_each(fn, piece))
         return self._loop.run_until_complete(self._task)
 
-    async def _await_each(self, fn: Callable[..., Any], chunk: Chunk, position: int) -> Report:
+    async def _await_each(self, fn: Callable[..., Any], piece: Piece) -> Report:
         """Await the function on one item after another."""
         args, timeout = self._args, self._call.timeout
-        (_, _, values, failures), items = self._begin(chunk, position)
+        chunk, position, items, values, failures = piece
         times, n, now = self.row.times, 0, clock()
         meter, fine, until = self._meter, self._meter.fine, now + self._patience
         due = min(until, now + fine)  # when something else than the next item is to be done
-        times[0] = now
-        self.row.begin(chunk.first + position, len(items))
+        self.row.begin(chunk.first + position, len(items), now)
         for item in items:
             try:
                 value = fn(item, *args)
@@ -258,13 +290,14 @@ class Lane:
                 late = timeout is not None and self._late
                 failures[n] = timed_out(timeout or 0.0, CANCELLED) if late else failed(error)
                 values.append(None)
-            n += 1  # noqa: SIM113 - `enumerate` would make a tuple an item
+            n += 1  # `enumerate` would make a tuple an item
             times[n] = now = clock()
             if now > due or self._closing:
                 meter.mark(n)
                 if now > until or self._closing:
                     break
                 due = min(until, now + fine)
+        self.row.head[1] = n  # nothing runs here any more
         return self._report(chunk.first + position, values, failures)
 
     async def _in_time(self, awaitable: Any, timeout: float) -> Any:  # noqa: ASYNC109 - the item's

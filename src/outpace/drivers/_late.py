@@ -77,7 +77,7 @@ class LateItems:
         self._watch = Watch(timeout, now)
         self._cancelled: set[int] = set()
 
-    def look(self, places: Sequence[Place], tasks: Sequence[Cancellable], now: float) -> float:
+    def look(self, places: Iterable[Place], tasks: Sequence[Cancellable], now: float) -> float:
         """Cancel what is late, again where it swallowed that; return the seconds until the next look."""
         running = [(n, place.running()) for n, place in enumerate(places)]
         since = [(n, found[1]) for n, found in running if found is not None]

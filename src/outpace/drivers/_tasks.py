@@ -1,7 +1,7 @@
 """n items on one event loop: for coroutine functions that wait.
 
-The lanes are n long-lived tasks that take items from one queue, not a task per item: starting a
-task costs more than the whole budget of a short item (asyncio.gather: 9.5 us an item). Each item
+The lanes are up to n long-lived tasks (`_looplanes`) that take items from one queue, not a task per
+item: starting one costs more than the whole budget of a short item (asyncio.gather: 9.5 us). Each item
 still has a context of its own, because the lane drives the item's coroutine by hand in a copy of
 the caller's context (`_row`, `_drive`); there, too, its steps are timed (`_pace`).
 
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 import types
 from array import array
@@ -32,10 +33,11 @@ from itertools import islice
 from typing import Any
 
 from outpace.drivers._drive import awaited, drive
-from outpace.drivers._lane import enter, failed, setup_failed
+from outpace.drivers._lane import enter, failed, sequential, setup_failed
 from outpace.drivers._late import LateItems
 from outpace.drivers._line import Line, Waiting, end_tasks
 from outpace.drivers._loop import apart_from_loops, close_loop
+from outpace.drivers._looplanes import LoopLanes
 from outpace.drivers._pace import Pace
 from outpace.drivers._traced import Traced
 from outpace.flow.board import Board, Place, Row, Shape
@@ -66,12 +68,10 @@ class AsyncioWorkers:
         self._exits = contextlib.AsyncExitStack()
         self._args: tuple[Any, ...] = ()
         self._over = self._closed = self._hurry = False
-        self._tasks: list[asyncio.Task[None]] = []
-        self._cancelled = False  # whether a lane has ended that we did not close
+        self._lanes = LoopLanes(loop, lanes, call.context, self._carry, self._lose_lane)
+        self._lost = False  # whether somebody else has cancelled a lane since we last looked
         # The mutable state of the work: what waits, which lanes do, and what has ended.
         self._queue: deque[Line] = deque()
-        self._idle: list[asyncio.Future[None]] = []
-        self._looking = 0  # lanes that are about to look at the queue, or do
         self._signal: Callable[[], object] = lambda: None  # ends the current `reports`
         self._signalled = False
         self._lingering = False  # it waits for company, of which there may be none after all
@@ -80,6 +80,10 @@ class AsyncioWorkers:
         self._row_now, self._places = board.rows[0], board.places
         self._pace = Pace(call, board, lanes, loop if is_ours else None)
         self._ended = Traced(self._pace)
+        self._in_row: tuple[int, list[Any], dict[int, Failure]] = (0, [], {})  # what came of those
+        # Held when what has ended is noted or told, and when the loop is given up: then nothing is.
+        self._telling = threading.Lock()
+        self._given_up = False
         timeout = call.timeout
         self._late = None if timeout is None else LateItems(timeout, clock())
         self._breath = min(BREATH, timeout or BREATH)
@@ -92,30 +96,32 @@ class AsyncioWorkers:
             except BaseException as error:
                 raise setup_failed(error) from error
             self._args = (state,)
-        self._hire()
         self._pace.begin()
         if self._call.timeout is not None:
             self._loop.call_later(self._call.timeout, self._look)
 
-    def _hire(self) -> None:
-        """Start as many lanes as are missing: all, or those that somebody else has cancelled."""
-        for n in range(self.slots):
-            if n >= len(self._tasks) or self._tasks[n].done():
-                task = self._loop.create_task(self._lane(n), name=f"outpace lane {n}")
-                self._tasks[n : n + 1] = [task]
-        self._cancelled = False
+    def _lose_lane(self) -> None:
+        """Learn that somebody else has cancelled a lane; there will be another."""
+        self._lost = True
+        self._announce()
+
+    def _make_up(self) -> None:
+        """See to it that a lane looks at the queue, where those that were to are lost."""
+        if self._lost:
+            self._lost = False
+            if self._queue:
+                self._lanes.wake()
 
     def start(self, chunk: Chunk) -> None:
         """Put items in line, and see to it that a lane looks at them."""
         if chunk.items:
             self._queue.append(Line(chunk.first, chunk.first + len(chunk), iter(chunk.items)))
-            self._wake_lane()
+            self._lanes.wake()
             self._pace.more(len(chunk))
 
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """Run the loop until something ended or time is up."""
-        if self._cancelled:
-            self._hire()
+        self._make_up()
         if not self._ended and not self._signalled:
             self._signal = self._loop.stop
             timer = None if timeout is None else self._loop.call_later(timeout, self._loop.stop)
@@ -127,8 +133,7 @@ class AsyncioWorkers:
 
     async def areports(self, timeout: float | None) -> Sequence[Report]:  # noqa: ASYNC109 - as `reports`
         """Do the same on the caller's running loop."""
-        if self._cancelled:
-            self._hire()
+        self._make_up()
         if not self._ended and not self._signalled:
             event = asyncio.Event()
             self._signal = event.set
@@ -158,14 +163,30 @@ class AsyncioWorkers:
                 return one
         return found
 
-    def give_up(self) -> list[Report]:
-        """Carry out nothing more; return what has ended. For another thread, while the loop is stuck."""
-        self._over = True
-        for task in self._tasks:  # an interpreter that ends while they are stuck is not to complain
+    def give_up(self, stuck: tuple[int, float]) -> list[Report] | None:
+        """Carry out and tell nothing more, if that item has the loop still; return what has ended.
+
+        None when it has let go of the loop. For another thread.
+        """
+        with self._telling:
+            first, values, failures = self._in_row
+            in_row = self._row_now.running() == stuck
+            if not in_row and self.has_loop() != stuck:
+                return None
+            self._over = self._given_up = True
+            reports = self._ended.reports(0.0)
+            done = stuck[0] - first
+            if in_row and done > 0:
+                failures = {n: failure for n, failure in failures.copy().items() if n < done}
+                times = self._row_now.column(done)
+                reports.append(sequential(first, values[:done], failures, times))
+        for (
+            task
+        ) in self._lanes.tasks:  # if the interpreter ends before they do, it is to say nothing
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
         self._pace.end()
-        ended, self._ended = self._ended, Traced(self._pace)
-        return ended.whole().reports(0.0)
+        self.wake()  # the loop, as soon as the item lets go of it
+        return reports
 
     def unreported(self) -> Trace | None:
         """Return what is known of the loop that no report has said; after `give_up`."""
@@ -190,11 +211,11 @@ class AsyncioWorkers:
 
     async def aclose(self) -> None:
         """Cancel the items and close the setup; leave the loop to its owner."""
-        self._over = self._closed = True
+        self._over = self._closed = self._lanes.closing = True
         self._queue.clear()
         self._pace.end()
         try:
-            await end_tasks(self._tasks, lambda: self._hurry)
+            await end_tasks(self._lanes.tasks, lambda: self._hurry)
         finally:
             try:
                 await self._exits.aclose()
@@ -205,9 +226,10 @@ class AsyncioWorkers:
         """Return what has ended as one report."""
         self._signal = lambda: None
         self._signalled = self._lingering = False
-        if not self._ended:
-            return ()
-        ended, self._ended = self._ended, Traced(self._pace)
+        with self._telling:
+            if self._given_up or not self._ended:
+                return ()
+            ended, self._ended = self._ended, Traced(self._pace)
         before, self._cpu = self._cpu, time.thread_time()
         return ended.reports(self._cpu - before)
 
@@ -225,67 +247,34 @@ class AsyncioWorkers:
             else:
                 self._loop.call_soon(self._end_reports)
 
-    def _wake_lane(self) -> None:
-        """Have one idle lane look at the queue, unless another does.
-
-        One at a time, each waking the next when its item waits: lanes that never wait would only
-        take turns, and keep what else is on the loop waiting for as many breaths as they are.
-        """
-        while self._idle and not self._looking:
-            lane = self._idle.pop()
-            if not lane.done():
-                lane.set_result(None)
-                self._looking += 1
-
     def _look(self) -> None:
         """Cancel the items that have taken too long, and see to it that one looks again."""
         if self._late is not None and not self._closed:
-            again = self._late.look(self._places, self._tasks, clock())
+            again = self._late.look(self._places, self._lanes.tasks, clock())
             self._loop.call_later(again, self._look)
 
-    async def _lane(self, number: int) -> None:
-        """Carry out items until it is over, or until somebody else cancels everything on the loop."""
-        try:
-            await self._carry(number)
-        except asyncio.CancelledError:
-            if not self._closed:
-                self._cancelled = True
-                self._announce()
-            raise
-
     async def _carry(self, number: int) -> None:
-        """Carry out items."""
-        self._looking += 1
+        """Be a lane: carry out items until it is over."""
+        lanes = self._lanes
+        lanes.begin()
         while not self._over:
             if not self._queue:
-                idle = self._loop.create_future()
-                self._idle.append(idle)
-                self._looking -= 1
                 if self._lingering:
                     self._lingering = False
                     self._loop.call_soon(self._end_reports)
-                await self._until_woken(idle)
+                await lanes.rest()
             elif (waiting := self._row()) is None:
                 try:
                     await asyncio.sleep(0)
                 except asyncio.CancelledError:
-                    self._looking -= 1
+                    lanes.looking -= 1
                     raise
             else:
-                self._looking -= 1
+                lanes.looking -= 1
                 if self._queue:
-                    self._wake_lane()
+                    lanes.wake()
                 await self._finish(number, waiting)
-                self._looking += 1
-
-    async def _until_woken(self, idle: asyncio.Future[None]) -> None:
-        """Wait for `_wake_lane`; if cancelled after it had counted on this lane, take that back."""
-        try:
-            await idle
-        except asyncio.CancelledError:
-            if not idle.cancelled():
-                self._looking -= 1
-            raise
+                lanes.looking += 1
 
     def _row(self) -> Waiting | None:
         """Carry out items one after another, for about one breath; return the first that waits."""
@@ -296,8 +285,8 @@ class AsyncioWorkers:
         times, n, first, waiting, now = row.times, 0, line.next, None, clock()
         pace, fine, until = self._pace, self._pace.fine, now + self._breath
         due, trace = min(until, now + fine), Trace(stops=array("l"))
-        times[0] = now
-        row.begin(first, line.stop - first)
+        self._in_row = first, values, failures
+        row.begin(first, line.stop - first, now)
         for item in islice(line.items, row.length):
             run = copy().run
             try:
@@ -338,7 +327,9 @@ class AsyncioWorkers:
         if self._late is not None:
             self._late.judge(n - 1, values, failures, row.times)
         self._pace.end_row(trace, row.times, n)
-        self._ended.add_row(first, values, failures, row.column(n), trace)
+        with self._telling:
+            if not self._given_up:
+                self._ended.add_row(first, values, failures, row.column(n), trace)
         self._announce()
 
     async def _finish(self, number: int, waiting: Waiting) -> None:
@@ -365,8 +356,13 @@ class AsyncioWorkers:
             place.leave()
         cost = pace.item(started, *first)
         if self._late is not None and number in self._late:
-            cancelled, failure = False, self._late.verdict(number, self._tasks[number], failure)
-        self._ended.add(index, value, failure, (started, clock()), cost)
+            cancelled, failure = (
+                False,
+                self._late.verdict(number, self._lanes.tasks[number], failure),
+            )
+        with self._telling:
+            if not self._given_up:
+                self._ended.add(index, value, failure, (started, clock()), cost)
         self._announce()
         if cancelled:
             raise asyncio.CancelledError

@@ -22,6 +22,7 @@ from outpace.drivers._columns import Columns
 from outpace.drivers._poller import Waker, poller
 from outpace.drivers._requests import Requests, Transfer
 from outpace.errors import FetchError, UsageTypeError
+from outpace.flow.board import Place
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.protocol import Call, Usage
 from outpace.flow.signals import undisturbed
@@ -76,7 +77,8 @@ class CurlWorkers:
         self._requests = requests
         self._timeout = call.timeout
         # In a worker process its caller can see what is in flight, should the process die.
-        self._places = list(call.board.places) if call.board is not None else []
+        self._board = call.board
+        self._places: list[Place] = []  # of transfers that were given up
         self._multi = pycurl.CurlMulti()
         self._poller = poller()
         self._waker = Waker()
@@ -238,9 +240,12 @@ class CurlWorkers:
     def _made(self) -> Transfer:
         """Make one more transfer."""
         transfer = self._requests.transfer(self._timeout)
+        number = self._requests.in_flight - self._to_make
         self._to_make -= 1
         if self._places:
             transfer.place = self._places.pop()
+        elif self._board is not None and number < self._board.shape.places - 1:
+            transfer.place = self._board.places[number]
         return transfer
 
     def _unmake(self, transfer: Transfer) -> None:

@@ -1,13 +1,18 @@
 """Lanes in threads of this process: for work that waits, and native code that lets go of the GIL.
 
 All threads take chunks from one queue, so a slow item holds up nobody else. Queues are
-`queue.SimpleQueue`, which is one C call; there is no other shared state.
+`queue.SimpleQueue`, which is one C call; there is no other shared state. The first thread is opened
+at once; another is hired for each chunk that finds no thread idle, up to the number that there may be.
 
 A thread cannot be killed. An item that takes longer than the call's timeout is abandoned: its thread
-is left to itself, what it says later is not listened to, and another thread takes its place, and the
-rest of its chunk. Closing waits for the items that are running now, except for coroutines, which are
-cancelled, and except in a hurry (`interrupt`). Threads are daemons, so that an interpreter that is
-shutting down does not wait for them. Tested by `tests/drivers/test_threads.py`.
+is left to itself, says and begins nothing more, and another thread takes its place, and the rest of
+its chunk. A lane says nothing without its lock, and whoever gives it up looks once more under that:
+so an item that ends just then is told by its lane, and nobody is late in its stead
+(`tests/drivers/test_late_threads.py`).
+
+Closing waits for the items that are running now, except for coroutines, which are cancelled, and
+except in a hurry (`interrupt`). Threads are daemons, so that an interpreter that is shutting down does
+not wait for them. Tested by `tests/drivers/test_threads.py`.
 """
 
 from __future__ import annotations
@@ -19,8 +24,8 @@ import time
 from collections.abc import Iterator, Sequence
 
 from outpace.drivers import _lane
-from outpace.drivers._lane import Lane, sequential
-from outpace.drivers._late import ABANDONED, Watch, timed_out
+from outpace.drivers._lane import Lane
+from outpace.drivers._late import Watch
 from outpace.errors import WorkerStartError
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.ending import HURRY
@@ -43,11 +48,11 @@ class Threads:
         return None
 
     def open(self, call: Call, lanes: int) -> ThreadWorkers:
-        """Start that many threads; wait until each has opened the setup."""
+        """Start the first of that many threads; wait until it has opened the setup."""
         workers = ThreadWorkers(call, lanes)
         try:
-            for _ in range(lanes):
-                workers.wait_ready()
+            workers.hire()
+            workers.wait_ready()
         except (KeyboardInterrupt, Terminated):
             workers.interrupt()  # a setup may never open
             workers.close()
@@ -58,6 +63,8 @@ class Threads:
         return workers
 
 
+HIRING = 0.005  # seconds of starting threads, 50 or so, after which reports are looked for
+
 Account = Report | Returned | BaseException | None
 clock = time.perf_counter
 
@@ -66,44 +73,53 @@ class ThreadWorkers:
     """Be the threads, the queue they take from, and the queue they report to."""
 
     def __init__(self, call: Call, lanes: int) -> None:
-        """Start the threads."""
+        """Have no threads yet."""
         self.slots = lanes
         self.usage = Usage()
         self._call = call
         self._inbox: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
-        # What a lane says, and which one: None before it is open, and for `wake`.
-        self._outbox: queue.SimpleQueue[tuple[Lane | None, Account]] = queue.SimpleQueue()
+        # What lanes say: None when one is open, and for `wake`.
+        self._outbox: queue.SimpleQueue[Account] = queue.SimpleQueue()
+        # While more lanes may be hired: one for each that is idle and that no chunk counts on, and how
+        # many chunks have found none.
+        self._idle: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._wanted = 0
         self._closing = threading.Event()
         self._hurry = False
         self._exit_error: BaseException | None = None
-        self._lanes: dict[int, Lane] = {}
-        self._abandoned: set[Lane] = set()
+        self._lanes: dict[
+            int, Lane
+        ] = {}  # that are open, and not abandoned: they put themselves in
         self._threads: dict[int, threading.Thread] = {}
         # In a worker process it is the caller who keeps the time, since he can kill.
         keeps_time = call.timeout is not None and not _lane.worker_process
         self._watch = Watch(call.timeout, clock()) if keeps_time and call.timeout else None
-        for n in range(lanes):
-            try:
-                self._start(n)
-            except RuntimeError as error:
-                self.close()
-                msg = (
-                    f"only {n} of {lanes} threads could be started: {error}; use a lower in_flight="
-                )
-                raise WorkerStartError(msg) from error
+
+    def hire(self) -> None:
+        """Start one more thread; raise `WorkerStartError` when that cannot be."""
+        number = len(self._threads)
+        try:
+            self._start(number)
+        except WorkerStartError:
+            if not number or threading.main_thread().is_alive():
+                raise  # else the interpreter ends: those that are there do what there is to do
 
     @interruptible
     def wait_ready(self) -> None:
-        """Wait until one more thread is ready; raise what kept it from it."""
+        """Wait until a thread is ready; raise what kept it from it."""
         self._take(self._outbox.get())
 
     def start(self, chunk: Chunk) -> None:
         """Put a chunk in line for whichever thread is free first."""
         self._inbox.put(chunk)
+        if len(self._threads) < self.slots and not self._is_idle():
+            self._wanted += 1
 
     def reports(self, timeout: float | None) -> Sequence[Report | Returned]:
         """Wait for the first report; return it and all others that are there."""
         found: list[Report | Returned] = []
+        if self._wanted and not self._hire_wanted():
+            timeout = 0.0
         with contextlib.suppress(queue.Empty):
             found += self._take(self._outbox.get(timeout=self._patience(timeout)))
             while True:
@@ -114,7 +130,7 @@ class ThreadWorkers:
 
     def wake(self) -> None:
         """Put an empty account in the queue."""
-        self._outbox.put((None, None))
+        self._outbox.put(None)
 
     def running(self) -> Iterator[tuple[int, int, float]]:
         """Yield, for every item that runs now, its worker, its index, and since when."""
@@ -131,7 +147,7 @@ class ThreadWorkers:
         self._closing.set()
         for _ in self._threads:
             self._inbox.put(None)
-        for lane in self._lanes.values():
+        for lane in list(self._lanes.values()):
             lane.interrupt()
         until = clock() + HURRY
         while self._threads and threading.main_thread().is_alive():  # else all is ending
@@ -142,11 +158,41 @@ class ThreadWorkers:
             error, self._exit_error = self._exit_error, None
             raise error
 
+    def _is_idle(self) -> bool:
+        """Say whether there is an idle thread to count on, and count on it."""
+        with contextlib.suppress(queue.Empty):
+            self._idle.get_nowait()
+            return True
+        return False
+
+    def _hire_wanted(self) -> bool:
+        """Hire a thread for each chunk that found none; return False when that takes too long."""
+        until = clock() + HIRING
+        while self._wanted and len(self._threads) < self.slots:
+            if clock() > until:
+                return False
+            self._wanted -= 1
+            if not self._is_idle():
+                self.hire()
+        self._wanted = 0
+        return True
+
     def _start(self, number: int) -> None:
         """Start one thread."""
+        if self._call.board is not None:
+            self._call.board.rows[
+                number
+            ]  # laid out here, since threads must not do so side by side
         name = f"outpace-{number}"
         thread = threading.Thread(target=self._work, args=(number,), name=name, daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            msg = (
+                f"only {len(self._threads)} of {self.slots} threads could be started: {error}; "
+                "use a lower in_flight="
+            )
+            raise WorkerStartError(msg) from error
         self._threads[number] = thread
 
     def _patience(self, timeout: float | None) -> float | None:
@@ -156,11 +202,8 @@ class ThreadWorkers:
         look = max(0.0, self._watch.look_at - clock())
         return look if timeout is None else min(look, timeout)
 
-    def _take(self, said: tuple[Lane | None, Account]) -> Sequence[Report | Returned]:
+    def _take(self, account: Account) -> Sequence[Report | Returned]:
         """Return an account that is a report; raise one that is an error of a lane itself."""
-        lane, account = said
-        if lane in self._abandoned:
-            return ()
         if isinstance(account, BaseException):
             raise account
         return () if account is None else (account,)
@@ -168,48 +211,33 @@ class ThreadWorkers:
     def _abandon_late(self, watch: Watch) -> list[Report | Returned]:
         """Give up the lanes whose item takes too long; coroutines have been cancelled already."""
         now = clock()
-        running = []
-        for number, lane in self._lanes.items():
-            if (found := lane.row.running()) is not None:
-                running.append((number, found[1] + lane.grace))
+        running = [
+            ((lane, found), found[1] + lane.grace)
+            for lane in list(self._lanes.values())
+            if (found := lane.row.running()) is not None
+        ]
         accounts: list[Report | Returned] = []
-        for number in watch.late(running, now):
-            accounts += self._abandon(self._lanes[number], now)
+        for lane, found in watch.late(running, now):
+            with lane.lock:
+                given_up = lane.give_up(found, now)
+            if given_up is not None:
+                del self._lanes[lane.number]
+                self._start(lane.number)
+                accounts += given_up
         return accounts
-
-    def _abandon(self, lane: Lane, now: float) -> list[Report | Returned]:
-        """Give up a lane; account for what it had done, the item it is stuck in, and the rest."""
-        assert self._call.timeout is not None
-        if (piece := lane.piece) is None:
-            return []  # it has ended meanwhile
-        chunk, position, values, failures = piece
-        first, done = chunk.first + position, len(lane.row.ended)
-        self._abandoned.add(lane)
-        lane.abandoned = True
-        times = lane.row.column(done)
-        times.append(now)
-        failed = {n: failure for n, failure in failures.items() if n < done}
-        failed[done] = timed_out(self._call.timeout, ABANDONED)
-        report = sequential(first, [*values[:done], None], failed, times)
-        report.lane = lane.number
-        self._start(lane.number)
-        rest = chunk.indexes[position + done + 1 :]
-        return [report, Returned(rest)] if rest else [report]
 
     def _work(self, number: int) -> None:
         """Be one thread: open a lane, carry chunks until told to end."""
         try:
             lane = Lane(self._call, number)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the caller is waiting
-            self._outbox.put((None, error))
+            self._outbox.put(error)
             return
         self._lanes[number] = lane
-        self._outbox.put((lane, None))
         try:
             self._carry(lane)
         except BaseException as error:  # noqa: BLE001 - not an item's, but the lane's: a broken loop
-            if not self._closing.is_set():
-                self._outbox.put((lane, error))
+            self._say(lane, error)
         finally:
             try:
                 lane.close()
@@ -218,13 +246,33 @@ class ThreadWorkers:
                     self._exit_error = error
 
     def _carry(self, lane: Lane) -> None:
-        """Carry chunks from the queue until told to end."""
-        while (chunk := self._inbox.get()) is not None and not self._closing.is_set():
+        """Say that it is ready; carry chunks from the queue until told to end."""
+        chunk = self._waiting()
+        self._outbox.put(None)
+        while not self._closing.is_set():
+            if chunk is None and (chunk := self._inbox.get()) is None:
+                return
             for report in lane.carry(chunk):
-                self._outbox.put((lane, report))
-                if lane.abandoned or self._closing.is_set():
+                if not self._say(lane, report):
                     return
-            del chunk
+            chunk = self._waiting()
+
+    def _waiting(self) -> Chunk | None:
+        """Return a chunk that waits; None without one, and then this lane is idle."""
+        if len(self._threads) >= self.slots:
+            return None
+        with contextlib.suppress(queue.Empty):
+            return self._inbox.get_nowait()
+        self._idle.put(None)
+        return None
+
+    def _say(self, lane: Lane, account: Account) -> bool:
+        """Put an account of a lane's in the queue; return False when nobody listens any more."""
+        with lane.lock:
+            if lane.abandoned or self._closing.is_set():
+                return False
+            self._outbox.put(account)
+            return True
 
 
 driver = Threads()

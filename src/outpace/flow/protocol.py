@@ -5,7 +5,8 @@ puts a driver in each. Both open `Workers`, and the loop in `flow.run` knows not
 
 The contract, run against every model by `tests/conformance`: every started item is reported exactly
 once (or returned unstarted); a worker that dies is a report, never a hang; `open` returns when the
-workers are ready; after `close` no thread, process, descriptor or temporary file is left.
+workers are ready, and lanes may be hired later, as items come for them; after `close` no thread,
+process, descriptor or temporary file is left.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ too (OUTPACE_START=spawn) so that it is tested there.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -208,6 +209,10 @@ class Template:
 
     def close(self) -> None:
         """Let the template kill what is left, end, and be waited for."""
+        with contextlib.suppress(OSError):  # it is gone
+            self._control.shutdown(
+                socket.SHUT_RDWR
+            )  # gevent closes a socket when it gets round to it
         self._control.close()
         reap(self._process)
         for control in self._retired:

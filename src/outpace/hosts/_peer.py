@@ -130,7 +130,7 @@ class Peer:
         if in_setup:
             error = SetupError(text)
         elif isinstance(cause, WorkerStartError):
-            error = WorkerStartError(f"in worker process {self.number} {cause}")
+            error = WorkerStartError(f"worker process {self.number}: {cause}")
         else:
             why = f"{type(cause).__name__}: {cause}"
             error = WorkerStartError(

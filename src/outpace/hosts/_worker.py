@@ -32,7 +32,7 @@ from typing import Any
 
 import outpace.drivers
 from outpace.drivers import _lane
-from outpace.errors import RemoteError, SetupError, TransferError
+from outpace.errors import RemoteError, SetupError, TransferError, WorkerStartError
 from outpace.flow.board import Shape
 from outpace.flow.data import Chunk, Failure, Report, Returned
 from outpace.flow.protocol import Call, Workers
@@ -74,6 +74,7 @@ def _end_with_caller(fd: int) -> None:
 
 def serve_on(sock: socket.socket, shared: int) -> None:
     """Be a worker until the caller closes its side; `shared` is the descriptor of `_shared`."""
+    sock.setblocking(True)  # noqa: FBT003 - its only form; a caller whose sockets are not has made it
     _lane.worker_process = True
     signal.signal(signal.SIGTERM, _terminate)
     os.environ[BORN_OF] = str(os.getpid())
@@ -103,6 +104,8 @@ def _serve(channel: Channel, shared: int) -> None:
         _say(channel, ("ready", time.perf_counter(), weigh()))
         with contextlib.suppress(EOFError):  # the caller has closed its side: all is done
             (_serve_inline if inline else _serve_threaded)(channel, workers, weigh)
+    except (SetupError, WorkerStartError) as failed:  # of a lane that was hired for an item
+        _say_failed(channel, failed)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a setup's exit is not cut short
         try:
@@ -178,12 +181,17 @@ def _open(channel: Channel, hello: Message, shared: int) -> tuple[Workers | None
         driver = imported[0].driver
         return driver.open(call, meta["lanes"]), driver.inline
     except BaseException as error:  # noqa: BLE001 - whatever it is, the caller must hear of it
-        shown = error.__cause__ if isinstance(error, SetupError) and error.__cause__ else error
-        text = "".join(traceback.format_exception(shown))
-        silence()
-        what = ("failed", isinstance(error, SetupError), str(error), text)
-        _say(channel, what, _pack_error(shown))
+        _say_failed(channel, error)
         return None, True
+
+
+def _say_failed(channel: Channel, error: BaseException) -> None:
+    """Tell the caller why there can be no work here."""
+    shown = error.__cause__ if isinstance(error, SetupError) and error.__cause__ else error
+    text = "".join(traceback.format_exception(shown))
+    silence()
+    what = ("failed", isinstance(error, SetupError), str(error), text)
+    _say(channel, what, _pack_error(shown))
 
 
 def _reseed() -> None:

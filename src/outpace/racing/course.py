@@ -194,7 +194,11 @@ class Course:
         )
         try:
             runner.opening = opening(
-                runner.model.name, chosen.workers, chosen.in_flight, for_requests=True
+                runner.model.name,
+                chosen.workers,
+                chosen.in_flight,
+                total=len(self.items),
+                for_requests=True,
             )
         except ModelUnavailableError as error:
             runner.entrant.status, runner.entrant.reason = "not-eligible", str(error)
