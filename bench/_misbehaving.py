@@ -161,7 +161,13 @@ class Seen:
 
 
 def carry_out(
-    model: str, of: list[Item], timeout: float, *, ordered: bool, slow: bool = False
+    model: str,
+    of: list[Item],
+    timeout: float,
+    *,
+    ordered: bool,
+    slow: bool = False,
+    record: str | None = None,
 ) -> Seen:
     """Run them all; compare each outcome with what must become of it."""
     on_loop = find(model).driver.native_async
@@ -169,8 +175,10 @@ def carry_out(
     options: dict[str, Any] = {"timeout": timeout, "ordered": ordered, "workers": 2}
     if model != "processes":
         options["in_flight"] = 8
+    if record is not None:
+        options["record"] = record
     seen = Seen()
-    times: Counter[int] = Counter()
+    times = bytearray(len(of))  # how often each was settled: it does not grow
     memory: list[float] = []
     run = outpace.run(fn, iter(of), model=model, **options)
     for n, outcome in enumerate(run):
