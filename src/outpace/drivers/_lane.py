@@ -104,15 +104,15 @@ class Lane:
             step = self._called if self._loop is None else self._awaited
             self._meter.begin()
             report = self._context.run(step, chunk, position)
+            self.piece = None  # nothing of it is kept: its items may be large
             report.cpu_s, report.trace = self._meter.end(len(report))
             report.lane = self.number
             position += len(report)
             yield report
-            del report  # of a chunk that is over nothing is kept: its items may be large
+            del report
             if chunk.divisible and position < len(chunk):
                 yield Returned(chunk.indexes[position:])
                 break
-        self.piece = None
 
     @property
     def grace(self) -> float:

@@ -36,7 +36,7 @@ from outpace.futures.travel import ByValue, Customs
 from outpace.registry import Opening
 
 # Python 3.12 starts no thread once the main thread is through, though there is still work to be done.
-# So there the first call waits until the lanes have started; elsewhere nobody need wait for a setup.
+# So there the first call waits until a lane has started; elsewhere nobody need wait for a setup.
 THREADS_END_EARLY = sys.version_info[:2] == (3, 12)
 
 clock = time.perf_counter
