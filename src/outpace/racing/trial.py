@@ -140,8 +140,11 @@ class _Pass:
         wall_s, cpu_s = sum(self._walls), sum(self._cpus)
         delay_s = run_delay() - self._delay_before
         all_cpu_s = time.process_time() - self._cpu_before + flow.usage.cpu_s
+        settled = flow.dispatcher.counts.settled
         is_hanging = False
         if ended is not None and limit.inside is not None:
+            if flow.opening.slots == 1 and not flow.opening.shared:
+                settled = max(settled, limit.inside[0])  # those before it, reported or not
             is_hanging = hangs(limit.inside[1], ended - began, wall_s, done)
         if ended is not None and (is_hanging or not done):
             latest, delay_s = ended, 0.0
@@ -156,7 +159,7 @@ class _Pass:
             item_wall_s=wall_s / max(1, done),
             item_cpu_s=cpu_s / max(1, done),
             item_delay_s=delay_s / max(1, done),
-            settled=flow.dispatcher.counts.settled,
+            settled=settled,
             stopped=ended is not None,
             inside=limit.inside,
             hangs=is_hanging,
