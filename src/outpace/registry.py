@@ -160,7 +160,7 @@ def find(name: str, *, for_requests: bool = False) -> Model:
             return model
     known = ["auto", *names(), *(request_names() if for_requests else ())]
     meant = did_you_mean(str(name), known)
-    raise UnknownModelError(f"there is no model {name!r} among {', '.join(known)}{meant}")
+    raise UnknownModelError(f"there is no model {name!r}; the models are {', '.join(known)}{meant}")
 
 
 def takes_functions(driver: Driver) -> bool:

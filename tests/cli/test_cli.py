@@ -48,6 +48,8 @@ def folder(tmp_path, monkeypatch) -> Path:
     (tmp_path / "wrong.jsonl").write_text('{"a": 1}\n{oops\n')
     (tmp_path / "ragged.csv").write_text("a,b\n1\n")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(4)\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(tmp_path)])
     for name in ("naps", "broken"):
@@ -92,6 +94,9 @@ def outpace(*arguments: str, **more) -> subprocess.CompletedProcess[str]:
         ("race naps:nap --items wrong.jsonl", "line 2"),
         ("race naps:nap --items ragged.csv", "line 2"),
         ("race naps:nap --items latin.txt", "UTF-8"),
+        ("race naps:nap --items deep.json", "deep.json is not what its suffix says"),
+        ("race leaves.py:f --items items.txt", "leaves cannot be imported: SystemExit: 4 (line 2)"),
+        ("report deep.json", "'deep.json' is no JSON"),
         ("race naps:nap --items items.csv --column c", "no column 'c'; it has a, b"),
         ("race naps:nap --items items.txt --column c", "--column is for .csv"),
         ("race naps:naap --items items.txt", "did you mean 'nap'"),

@@ -37,7 +37,8 @@ def fail_on_three(n: int) -> int:
 
 @pytest.mark.slow
 def test_every_model_of_the_registry_is_a_row_with_the_same_results() -> None:
-    race = outpace.race([pause, apause], [0.05] * 12)  # waiting, however busy the machine is
+    # Long against a busy machine's delays.
+    race = outpace.race([pause, apause], [0.1] * 12, repeat=1)
 
     assert [e.model for e in race.entrants] == [m.name for m in outpace.models()]
     assert {e.results for e in race.entrants} == {"same"}
@@ -272,7 +273,7 @@ def test_items_that_fail_under_one_model_only_are_different_and_say_why() -> Non
 
 @pytest.mark.slow
 def test_a_plain_function_on_a_loop_is_told_to_block_it() -> None:
-    race = outpace.race(pause, [0.05] * 6, models=["threads", "asyncio"])
+    race = outpace.race(pause, [0.1] * 6, models=["threads", "asyncio"], repeat=1)
 
     assert "blocks the event loop" in race.entrant("asyncio").reason
     assert race.entrant("threads").reason is None

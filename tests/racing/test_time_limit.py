@@ -77,18 +77,18 @@ def test_the_budget_ends_serial_inside_an_item_and_names_it(fn) -> None:
     assert str(race).count("item 3 (3)") == 1
 
 
-def test_the_others_run_for_as_long_as_there_is_and_name_it_too(never) -> None:
+@pytest.mark.parametrize("model", ["threads", "asyncio"])
+def test_the_others_run_for_as_long_as_there_is_and_name_it_too(never, model) -> None:
     def waits(n: int) -> int:
         if n == 3:
             never.wait()
         return n
 
-    models = ["threads", "asyncio"]
-    race = outpace.race(waits, range(6), models=models, budget=3 * BUDGET, workers=2)
+    race = outpace.race(waits, range(6), models=[model], budget=4 * BUDGET, workers=2)
 
-    assert [entrant.hanging_item for entrant in race.entrants] == [3, 3, 3]
-    assert race.entrant("threads").done == 5
-    assert "goes on in its thread" in race.entrant("threads").reason
+    assert [entrant.hanging_item for entrant in race.entrants] == [3, 3]
+    assert race.entrant(model).done <= {"threads": 5, "asyncio": 3}[model]
+    assert ("goes on in its thread" in race.entrant(model).reason) is (model == "threads")
 
 
 def test_worker_processes_that_hang_are_stopped(never) -> None:
@@ -99,7 +99,7 @@ def test_worker_processes_that_hang_are_stopped(never) -> None:
             time.sleep(0.01)
         return n
 
-    race = outpace.race(hangs_elsewhere, range(6), models=["processes"], budget=BUDGET)
+    race = outpace.race(hangs_elsewhere, range(6), models=["processes"], budget=5 * BUDGET)
 
     assert race.entrant("serial").status == "ran"
     assert race.entrant("processes").hanging_item == 3
@@ -115,11 +115,11 @@ def test_a_race_in_another_thread_ends_as_well(never) -> None:
     races = []
 
     def run() -> None:
-        races.append(outpace.race(waits, range(6), models=["asyncio"], budget=2 * BUDGET))
+        races.append(outpace.race(waits, range(6), models=["asyncio"], budget=4 * BUDGET))
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join(2 * BUDGET + SLACK)
+    thread.join(4 * BUDGET + SLACK)
 
     assert [entrant.hanging_item for entrant in races[0].entrants] == [3, 3]
 
@@ -138,7 +138,9 @@ def test_a_setup_that_never_opens_is_stopped_as_well(never) -> None:
 
 
 def test_what_is_stopped_between_two_items_hangs_in_none() -> None:
-    race = outpace.race(lambda _: time.sleep(0.02), range(10_000), models=["serial"], budget=1.0)
+    race = outpace.race(
+        lambda _: time.sleep(0.02), range(10_000), models=["serial"], budget=2 * BUDGET
+    )
 
     assert race.entrant("serial").hanging_item is None
     assert "all would have taken about" in race.entrant("serial").reason
@@ -169,6 +171,16 @@ def test_an_interrupt_in_the_middle_of_serial_has_the_race_so_far(number, error)
     assert "3 of 6 items done" in race.entrant("serial").reason
     assert race.entrant("threads").reason == "the race was interrupted before it had run"
     assert "the race was interrupted" in str(race)
+
+
+def test_sigterm_in_a_setup_is_no_failure_of_the_setup() -> None:
+    @contextmanager
+    def setup():
+        signal.raise_signal(signal.SIGTERM)
+        yield
+
+    with pytest.raises(Terminated):
+        list(outpace.map(lambda n, _: n, range(3), model="serial", setup=setup))
 
 
 def test_an_interrupt_in_a_later_round_leaves_what_there_was_whole(monkeypatch) -> None:

@@ -38,6 +38,17 @@ def test_the_table_has_a_row_for_everyone_and_says_why_not() -> None:
     assert lines[-1] == "Use asyncio: it is fast."
 
 
+def test_a_remark_is_a_line_that_does_nothing_to_a_terminal() -> None:
+    race = make()
+    race.notes = ["ValueError: bad\nnews \x1b[31m", "x" * 5_000]
+
+    text = race_table(race)
+
+    assert "\nValueError: bad news ?[31m\n" in text
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 600
+
+
 def test_a_narrow_terminal_loses_columns_and_not_letters() -> None:
     for width in (110, 80, 60):
         table = race_table(make(), width).split("\n\n")[1]

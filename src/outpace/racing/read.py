@@ -34,7 +34,7 @@ def read(path: str | Path) -> Race | Timeline:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {str(path)!r}: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{str(path)!r} is no JSON: {error}") from error
     try:
         if isinstance(content, dict) and content.get("schema") == TIMELINE_SCHEMA:

@@ -143,8 +143,11 @@ class _Pass:
         wall_s, items_cpu_s = sum(self._walls), sum(self._cpus)
         delay_s = run_delay() - self._delay_before
         all_cpu_s = cpu_s() - self._cpu_before
+        settled = flow.dispatcher.counts.settled
         is_hanging = False
         if ended is not None and limit.inside is not None:
+            if flow.opening.slots == 1 and not flow.opening.shared:
+                settled = max(settled, limit.inside[0])  # those before it, reported or not
             is_hanging = hangs(limit.inside[1], ended - began, wall_s, done)
         if ended is not None and (is_hanging or not done):
             latest, delay_s = ended, 0.0
@@ -159,7 +162,7 @@ class _Pass:
             item_wall_s=wall_s / max(1, done),
             item_cpu_s=items_cpu_s / max(1, done),
             item_delay_s=delay_s / max(1, done),
-            settled=flow.dispatcher.counts.settled,
+            settled=settled,
             stopped=ended is not None,
             inside=limit.inside,
             hangs=is_hanging,
