@@ -85,7 +85,7 @@ class Note:
     def place(self, shown: Callable[[int], str]) -> str:
         """Say where it was: in which round, which model, and, of serial, on which item."""
         words = bytes(self._where).decode().split("  ")
-        found = self.board.rows[0].running()
+        found = next(self.board.running(), None)
         item = f" on item {found[0]}{shown(found[0])}" if found is not None else ""
         return f" in {words[0]}, with {words[1]}{item}" if len(words) > 1 else ""
 
