@@ -48,7 +48,7 @@ clock = time.perf_counter
 class Piece(NamedTuple):
     """The part of a chunk that a lane is on: items from a position on, and what came of them so far.
 
-    `items` is the piece's own: who gives up the lane cuts it short, and so no more of them begin.
+    With a timeout `items` is the piece's own: who gives up the lane cuts it short, and no more begin.
     """
 
     chunk: Chunk
@@ -215,7 +215,9 @@ class Lane:
     def _begin(self, chunk: Chunk, position: int, most: int | None = None) -> Piece:
         """Take up items of a chunk from a position on: `most`, or as many as the row holds."""
         stop = position + (most or self.row.length)
-        self.piece = Piece(chunk, position, chunk.items[position:stop], [], {})
+        whole = position == 0 and stop >= len(chunk) and self._call.timeout is None
+        items = chunk.items if whole else chunk.items[position:stop]
+        self.piece = Piece(chunk, position, items, [], {})
         return self.piece
 
     def _report(self, first: int, values: list[Any], failures: dict[int, Failure]) -> Report:

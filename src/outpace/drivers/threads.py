@@ -160,10 +160,10 @@ class ThreadWorkers:
 
     def _is_idle(self) -> bool:
         """Say whether there is an idle thread to count on, and count on it."""
-        with contextlib.suppress(queue.Empty):
-            self._idle.get_nowait()
-            return True
-        return False
+        if self._idle.empty():  # nobody else takes from it
+            return False
+        self._idle.get_nowait()
+        return True
 
     def _hire_wanted(self) -> bool:
         """Hire a thread for each chunk that found none; return False when that takes too long."""
@@ -261,8 +261,9 @@ class ThreadWorkers:
         """Return a chunk that waits; None without one, and then this lane is idle."""
         if len(self._threads) >= self.slots:
             return None
-        with contextlib.suppress(queue.Empty):
-            return self._inbox.get_nowait()
+        if not self._inbox.empty():
+            with contextlib.suppress(queue.Empty):
+                return self._inbox.get_nowait()
         self._idle.put(None)
         return None
 
