@@ -228,6 +228,113 @@ print([next(values) for values in kept])
     assert (done.stdout, done.stderr, done.returncode) == ("[0, 0, 0]\n", "", 0)
 
 
+@pytest.mark.parametrize("model", [*INSIDE, "processes"])
+def test_an_iterator_that_outlives_the_names_of_its_module_is_closed_without_a_word(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from outpace.flow import run as module
+
+    run = outpace.map(double, itertools.count(), model=model)
+    values = iter(run)
+    assert next(values) == 0
+    # As a Python without a GIL ends: first what was registered for the exit, then names, then objects.
+    run._finalizer()
+    for name in vars(module):
+        if not name.startswith("__"):
+            monkeypatch.setattr(module, name, None)
+    values.close()
+
+
+# Several threads.
+
+
+@pytest.mark.parametrize("model", [*INSIDE, "processes", "auto"])
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("way", ["loops", "next"])
+def test_of_several_threads_that_iterate_over_one_run_each_gets_a_share(
+    model: str, way: str, *, ordered: bool
+) -> None:
+    run = outpace.map(double, range(5_000), model=model, ordered=ordered, chunk=3, in_flight=2)
+    loops = [iter(run) if way == "loops" else iter(run.__next__, None) for _ in range(3)]
+    together = threading.Barrier(3)
+    got: list[list[int]] = [[], [], []]
+
+    def read(n: int) -> None:
+        together.wait()
+        got[n] += loops[n]
+
+    readers = [threading.Thread(target=read, args=(n,)) for n in range(3)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join(60)
+    assert sorted(itertools.chain(*got)) == list(range(0, 10_000, 2))
+    assert not ordered or all(share == sorted(share) for share in got)
+
+
+def test_an_error_is_raised_in_one_thread_and_the_others_say_so(gate: Gate) -> None:
+    stop = gate.plain()
+
+    def fails(item: int) -> int:
+        stop(item)
+        raise LookupError(item)
+
+    run = outpace.map(fails, [1], model="threads")
+    loops = [iter(run), iter(run)]
+    raised: list[BaseException] = []
+
+    def read(loop: Iterator[int]) -> None:
+        try:
+            list(loop)
+        except (LookupError, outpace.errors.OutpaceError) as error:
+            raised.append(error)
+
+    readers = [threading.Thread(target=read, args=(loop,)) for loop in loops]
+    for reader in readers:
+        reader.start()
+    gate.arrivals(1)
+    gate.let_through()
+    for reader in readers:
+        reader.join(20)
+    theirs, other = sorted(raised, key=lambda error: type(error) is not LookupError)
+    assert type(theirs) is LookupError
+    assert (
+        str(other) == "this run has ended with an error that was raised elsewhere: LookupError: 1"
+    )
+
+
+def test_close_ends_a_run_that_several_threads_wait_for(gate: Gate) -> None:
+    run = outpace.map(gate.plain(), itertools.count(), model="threads", in_flight=2)
+    loops = [iter(run), iter(run)]
+    readers = [threading.Thread(target=list, args=(loop,)) for loop in loops]
+    for reader in readers:
+        reader.start()
+    gate.arrivals(2)
+    run.close()
+    gate.close()
+    for reader in readers:
+        reader.join(20)
+        assert not reader.is_alive()
+
+
+def test_a_run_that_is_closed_just_as_its_last_reader_is_through_is_closed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = outpace.map(double, itertools.count(), model="threads")
+    take_in = run._take_in
+
+    def closed_meanwhile(release: Any) -> None:
+        """Have another thread close it, when this one has only to leave."""
+        take_in(release)
+        closing = threading.Thread(target=run.close)
+        closing.start()
+        closing.join()
+
+    monkeypatch.setattr(run, "_take_in", closed_meanwhile)
+    next(run, None)
+    assert run._flow.over
+
+
 @every_inside_model
 def test_another_thread_may_close_a_run_that_waits(model: str, gate: Gate) -> None:
     run = outpace.map(gate.plain(), itertools.count(), model=model, in_flight=2)

@@ -6,20 +6,25 @@ from __future__ import annotations
 import io
 import logging
 import os
+import subprocess
 import sys
 import threading
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import outpace
 from outpace.hosts._voices import LINE, Ears, Stream
 from outpace.hosts._wire import NOTHING
+from tests.conftest import program_environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HOSTED = ["processes", "processes+threads", "processes+asyncio"]
 every_hosted_model = pytest.mark.parametrize("model", HOSTED)
-posix = pytest.mark.skipif(os.name != "posix", reason="forks; needs POSIX")
+posix = pytest.mark.skipif(os.name != "posix", reason="forks, or closes a pipe; needs POSIX")
 
 
 def carried(fn: Any, items: Any, model: str = "processes", **more: Any) -> list[Any]:
@@ -278,6 +283,71 @@ def test_the_caller_may_print_into_a_buffer_of_its_own(monkeypatch: pytest.Monke
     monkeypatch.setattr(sys, "stdout", buffer)
     carried(say_in_pieces, [5])
     assert buffer.getvalue() == "item 5 has spoken\n"
+
+
+PRINTS = """
+import sys, os
+import outpace
+def work(item):
+    print("an item speaks", flush=True)
+    return item
+assert sys.stdin.readline()  # nobody reads our stdout any more
+got = list(outpace.map(work, range(20), model="processes", workers=2))
+print(got == list(range(20)), file=sys.stderr)
+os._exit(0)
+"""
+
+
+@posix
+def test_a_stdout_that_nobody_reads_any_more_ends_no_run(tmp_path: Path) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(PRINTS)
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=program_environment(),
+    ) as program:
+        assert program.stdout is not None
+        program.stdout.close()
+        program.stdout = None
+        _, said = program.communicate("go on\n", timeout=60)
+    lost, whole = said.splitlines()
+    assert lost.startswith(
+        "outpace: what items print is lost from here on: sys.stdout raised Broken"
+    )
+    assert whole == "True"
+
+
+@pytest.mark.parametrize("error", [OSError("the disk is full"), ValueError("closed"), KeyError()])
+def test_a_stream_that_raises_ends_no_run_and_another_in_its_place_is_heard(
+    error: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(io.StringIO):
+        def write(self, _: str) -> int:
+            raise error
+
+    def speaks(item: int) -> int:
+        print("heard", item)
+        return item
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Broken())
+        run = outpace.map(speaks, range(10), model="processes", workers=1, chunk=1)
+        assert next(run) == 0
+    assert list(run) == list(range(1, 10))
+    out, err = capsys.readouterr()
+    assert err == f"outpace: what items print is lost from here on: sys.stdout raised {error!r}\n"
+    assert "heard 9\n" in out
+
+
+def test_what_a_stdout_cannot_encode_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(heard, encoding="ascii"))
+    assert list(outpace.map(lambda _: print("é…"), [1], model="processes")) == [None]
+    assert heard.getvalue() == b"\\xe9\\u2026\n"
 
 
 @posix

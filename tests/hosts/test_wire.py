@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from outpace.hosts._wire import ASIDE, Channel, pack
+from outpace.hosts._wire import ASIDE, HEAD, SIGN, Channel, Garbled, pack
 
 
 @pytest.fixture
@@ -106,3 +106,11 @@ def test_what_plain_pickle_cannot_do_goes_by_value() -> None:
 def test_what_nothing_can_pickle_is_an_error_that_says_what() -> None:
     with pytest.raises(TypeError, match="lock"):
         pack([threading.Lock()])
+
+
+def test_a_frame_whose_facts_are_torn_makes_no_sense(pair) -> None:
+    there, here = pair
+    torn = b"\x15" * 20
+    there.sock.sendall(HEAD.pack(SIGN, len(torn), 0, 0) + torn)
+    with pytest.raises(Garbled):
+        here.receive()

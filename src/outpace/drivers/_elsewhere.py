@@ -7,8 +7,10 @@ in turn, so the workers inside still see a single user.
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 from outpace.flow.data import Chunk, Report, Returned
@@ -20,7 +22,7 @@ class Elsewhere:
 
     def __init__(self, open_workers: Callable[[], Workers]) -> None:
         """Start the thread and open the workers there."""
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="outpace-loop")
+        self._thread = _Thread()
         self._open_workers = open_workers
         self._inner: Workers | None = None
         self._asked: Any = None  # the future of reports that nobody has got yet
@@ -80,6 +82,7 @@ class Elsewhere:
 
     def reports(self, timeout: float | None) -> Sequence[Report | Returned]:
         """Wait for reports; a Ctrl-C ends the wait in the thread too, so that it is free again."""
+        waiting: Future[Sequence[Report | Returned]]
         waiting = self._thread.submit(self.inner.reports, timeout)
         try:
             return waiting.result()
@@ -141,3 +144,40 @@ class Elsewhere:
                 await asyncio.shield(closing)
             finally:
                 self._thread.shutdown(wait=closing.done())
+
+
+class _Thread:
+    """A thread that does one thing after another.
+
+    A daemon, unlike those of the standard pool, for which an interpreter waits when it ends.
+    """
+
+    def __init__(self) -> None:
+        """Start it."""
+        self._asked: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]
+        self._asked = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="outpace-loop", daemon=True)
+        self._thread.start()
+
+    def submit(self, what: Callable[..., Any], *args: Any) -> Future[Any]:
+        """Have something done; return the future of what comes of it."""
+        future: Future[Any] = Future()
+        self._asked.put((future, lambda: what(*args)))
+        return future
+
+    def shutdown(self, *, wait: bool = True) -> None:
+        """Have it end after what it was asked for."""
+        self._asked.put(None)
+        if wait:
+            self._thread.join()
+
+    def _work(self) -> None:
+        """Do what is asked, until told to end."""
+        while (asked := self._asked.get()) is not None:
+            future, what = asked
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(what())
+                except BaseException as error:  # noqa: BLE001 - it is raised where it was asked
+                    future.set_exception(error)
+            del asked, future, what  # of what was done nothing is kept

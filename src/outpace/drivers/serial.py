@@ -49,7 +49,7 @@ class SerialWorkers:
         self._lane = lane
         self._chunks: deque[Chunk] = deque()
         self._current: Iterator[Report | Returned] = iter(())
-        self._closed = False
+        self._closed = self._interrupted = False
 
     def start(self, chunk: Chunk) -> None:
         """Put a chunk in line."""
@@ -57,12 +57,17 @@ class SerialWorkers:
 
     def reports(self, timeout: float | None) -> Sequence[Report | Returned]:  # noqa: ARG002
         """Carry out the next items, without waiting for anything, and return their report."""
-        while True:
-            for report in self._current:
-                return (report,)
-            if not self._chunks:
-                return ()
-            self._current = self._lane.carry(self._chunks.popleft())
+        try:
+            while True:
+                for report in self._current:
+                    return (report,)
+                if not self._chunks:
+                    return ()
+                self._current = self._lane.carry(self._chunks.popleft())
+        except BaseException:
+            if not self._interrupted:
+                raise
+            return ()  # it is our own cancellation of what was awaited
 
     def wake(self) -> None:
         """Do nothing: `reports` never waits."""
@@ -74,6 +79,7 @@ class SerialWorkers:
 
     def interrupt(self) -> None:
         """Cancel the item if it is a coroutine, and wait no longer; for any thread, before `close`."""
+        self._interrupted = True
         self._lane.patience = HURRY
         self._lane.interrupt()
 

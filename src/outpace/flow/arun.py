@@ -113,9 +113,9 @@ class AsyncRun(Face, Generic[T]):
 
     def leave(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have the loop close it soon, unless it is over: whoever leaves it does not wait for that."""
-        if not self._over:
+        if not (self._over or loop.is_closed()):  # else the run is closed, and maybe all is ending
             self._over = LEFT
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and so is the run
+            with contextlib.suppress(RuntimeError):  # it is closed just now
                 loop.call_soon_threadsafe(self._work.let_go)
 
     @property

@@ -125,8 +125,7 @@ class Crew:
             self._backlog.append(chunk)
             return
         if (most := self._care.max_items) is not None and len(chunk) > most - worker.sent:
-            room = most - worker.sent  # two new ones: this one is the dispatcher's, too
-            part, rest = chunk.split(room)
+            part, rest = chunk.split(most - worker.sent)  # two: this one is the dispatcher's, too
             self._send(worker, part)
             self.start(rest)
             return
@@ -293,19 +292,15 @@ class Crew:
 
     def _write(self, worker: Peer, meta: object, payload: Packed) -> None:
         """Send a message, now or as soon as the worker reads."""
-        try:
-            done = worker.channel.send(meta, payload)
-        except OSError:
-            return  # it is dead; its death will be reported
-        if not done:
-            self._ear.expect_room(worker.channel, worker, expected=True)
+        with contextlib.suppress(OSError):  # it is dead; its death will be reported
+            if not worker.channel.send(meta, payload):
+                self._ear.expect_room(worker.channel, worker, expected=True)
 
     def _flush(self, worker: Peer) -> None:
         """Send more of what waits."""
-        try:
+        done = True  # also if it is dead, or told that it is over
+        with contextlib.suppress(OSError):
             done = worker.channel.flush()
-        except OSError:
-            done = True  # it is dead, or told that it is over
         if done:
             self._ear.expect_room(worker.channel, worker, expected=False)
 

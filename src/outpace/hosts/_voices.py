@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from outpace.flow.ending import say
 from outpace.hosts._filters import category_named
 from outpace.hosts._wire import NOTHING, Packed, pack
 
@@ -201,15 +202,13 @@ class Ears:
     def __init__(self) -> None:
         """Have heard nothing."""
         self._warned: dict[Any, Any] = {}
+        self._broken: Any = None  # a stream that takes nothing any more
 
     def hear(self, meta: tuple[Any, ...], payload: Packed) -> None:
         """Say it again, here."""
         match meta:
             case ("print", number, text):
-                stream = getattr(sys, _STREAMS[number])
-                if stream is not None:
-                    stream.write(text)
-                    stream.flush()
+                self._print(_STREAMS[number], text)
             case ("log", name):
                 with contextlib.suppress(Exception):  # unpickling runs the user's code
                     record = logging.makeLogRecord(payload.load())
@@ -218,9 +217,24 @@ class Ears:
                         logger.handle(record)
             case ("warning", text, kind, filename, lineno):
                 # A filter that makes errors of warnings has done so in the worker already.
-                with contextlib.suppress(Warning):
+                with contextlib.suppress(Exception):
                     warnings.warn_explicit(
                         text, category_named(*kind), filename, lineno, registry=self._warned
                     )
             case _:
                 pass  # an answer to a ping; or a worker that failed to start while all are closed
+
+    def _print(self, name: str, text: str) -> None:
+        """Write it; where nobody reads that any more, say so once: the work itself goes on."""
+        stream = getattr(sys, name)
+        if stream is None or stream is self._broken:
+            return
+        try:
+            try:
+                stream.write(text)
+            except UnicodeEncodeError as error:
+                stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
+            stream.flush()
+        except Exception as error:  # noqa: BLE001 - a stream of the user's may raise anything
+            self._broken = stream
+            say(f"what items print is lost from here on: sys.{name} raised {error!r}")

@@ -208,5 +208,8 @@ class Channel:
                     yield memoryview(buffer)
             meta_at = count * SIZE.size
             payload_at = meta_at + meta_size
-            meta = pickle.loads(view[meta_at:payload_at])  # noqa: S301 - from our own process
+            try:
+                meta = pickle.loads(view[meta_at:payload_at])  # noqa: S301 - from our own process
+            except Exception as error:  # of a worker that was cut short in the middle of a frame
+                raise Garbled from error
             yield Message(meta, Packed(view[payload_at:], buffers))
