@@ -14,6 +14,7 @@ import joblib
 import pytest
 
 import outpace
+from outpace.errors import UsageError
 
 # joblib's own tests: what is not run, as patterns of names, and why.
 OTHERS = "another backend of joblib's, in which nothing of ours takes part"
@@ -161,3 +162,9 @@ def test_joblibs_own_tests_pass(tmp_path) -> None:
     assert (
         int(passed[1]) > 200
     )  # else the names of the tests have changed, and hardly any was chosen
+
+
+def test_a_joblib_that_is_too_old_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("joblib._parallel_backends.ParallelBackendBase.submit")
+    with pytest.raises(UsageError, match=r"older than 1\.5"):
+        outpace.register_joblib()
