@@ -35,6 +35,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob
 FENCE = re.compile(r"^```(.+?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 PRINTED = "# -> "
+CAN_FETCH = importlib.util.find_spec("can_ada") is not None
 
 RUNNER = """
 import contextlib, io, json, sys
@@ -100,7 +101,10 @@ def test_the_python_of_a_page_runs_and_prints_what_it_says(page, folder):
     given = [
         (f"{page.name}", block.code, expected_output(block.code))
         for block in blocks(page, "python")
+        if CAN_FETCH or "outpace.fetch(" not in block.code
     ]
+    if not given:
+        pytest.skip("fetch needs can-ada: pip install can-ada builds it (C++)")
 
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", RUNNER],

@@ -14,6 +14,7 @@ import joblib
 import pytest
 
 import outpace
+from outpace.errors import UsageError
 
 pytestmark = pytest.mark.slow
 PARTS = 4  # of joblib's own tests, to be run at the same time
@@ -167,3 +168,9 @@ def test_joblibs_own_tests_pass(tmp_path, part) -> None:
     assert passed
     # Else the names of the tests have changed, and hardly any was chosen.
     assert int(passed[1]) > 200 / PARTS
+
+
+def test_a_joblib_that_is_too_old_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("joblib._parallel_backends.ParallelBackendBase.submit")
+    with pytest.raises(UsageError, match=r"older than 1\.5"):
+        outpace.register_joblib()

@@ -331,7 +331,7 @@ def race(
 def register_joblib() -> None:
     """Make the backend `outpace` known to joblib: `with joblib.parallel_config(backend="outpace"):`.
 
-    `model=` there is the model, by default `processes`. Raises `UsageError` without joblib.
+    `model=` there is the model, by default `processes`. Raises `UsageError` without joblib 1.5.
     """
     try:
         from outpace.futures.joblib import register  # noqa: PLC0415

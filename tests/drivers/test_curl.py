@@ -240,6 +240,9 @@ def test_it_is_a_model_of_no_function():
 
 def test_a_worker_that_is_killed_costs_no_page():
     """Its pages are fetched again by the one that takes its place."""
+    pytest.importorskip(
+        "can_ada", reason="fetch needs can-ada: pip install can-ada builds it (C++)"
+    )
     with server.running(0.02) as base:
         urls = server.urls(base, 400)
         seen = []

@@ -36,6 +36,8 @@ server.daemon_threads = True
 threading.Thread(target=server.serve_forever, daemon=True).start()
 
 import outpace
+
+pytest.importorskip("can_ada", reason="fetch needs can-ada: pip install can-ada builds it (C++)")
 dead = [f"http://host-{n}.example/" for n in range(20)]
 good = [f"http://127.0.0.1:{server.server_port}/{n}" for n in range(200)]
 

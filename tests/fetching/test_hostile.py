@@ -13,6 +13,8 @@ from outpace.errors import FetchError
 from outpace.fetching import addresses, transfer
 from outpace.fetching.kinds import ADVICE
 
+pytest.importorskip("can_ada", reason="fetch needs can-ada: pip install can-ada builds it (C++)")
+
 QUICK = {"timeout": 1.0, "connect_timeout": 0.5, "max_size": 1_000_000, "retries": 0}
 
 FAULTS = {

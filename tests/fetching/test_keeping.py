@@ -19,6 +19,8 @@ from outpace.errors import OutpaceError, UsageError
 from outpace.fetching import manifest, transfer
 from outpace.fetching.manifest import Manifest
 
+pytest.importorskip("can_ada", reason="fetch needs can-ada: pip install can-ada builds it (C++)")
+
 QUIET = {"retries": 0, "timeout": 10.0}
 NAMES = ["pages.warc", "pages.warc.gz", "pages.warc.zst"]
 

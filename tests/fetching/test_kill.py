@@ -16,6 +16,8 @@ from warcio.archiveiterator import ArchiveIterator
 
 from outpace.experiments import server
 
+pytest.importorskip("can_ada", reason="fetch needs can-ada: pip install can-ada builds it (C++)")
+
 ROOT = Path(__file__).parents[2]
 LATENCY = 0.02  # seconds of each page, so that a run lasts long enough to be killed in
 START_UP = 0.25  # seconds that a program takes to begin

@@ -142,6 +142,9 @@ def test_a_line_without_an_end_takes_no_memory_and_is_no_url(tmp_path, monkeypat
 
 
 def test_a_url_that_is_no_text_is_refused():
+    pytest.importorskip(
+        "can_ada", reason="fetch needs can-ada: pip install can-ada builds it (C++)"
+    )
     with pytest.raises(UsageError, match="a URL is text, not int"):
         list(outpace.fetch([3]))
 

@@ -11,6 +11,8 @@ from outpace.fetching.names import file_name, folder
 from outpace.fetching.request import check_header, make_getter
 from outpace.fetching.urls import normaliser, redacted
 
+pytest.importorskip("can_ada", reason="fetch needs can-ada: pip install can-ada builds it (C++)")
+
 normalised = normaliser()
 
 

@@ -113,9 +113,10 @@ def test_many_workers_do_not_fill_the_screen():
 
 
 def test_no_line_is_wider_than_the_terminal(monkeypatch):
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: (20, 24))
     terminal = Terminal()
-    Screen(terminal)(Snapshot(10**9, 10**8, 5, 1000, 1e4, 1e6, 1e5, ((0, 10**12, 1.0),)))
+    with monkeypatch.context() as narrow:  # pytest asks, too, and with arguments
+        narrow.setattr("shutil.get_terminal_size", lambda: (20, 24))
+        Screen(terminal)(Snapshot(10**9, 10**8, 5, 1000, 1e4, 1e6, 1e5, ((0, 10**12, 1.0),)))
 
     text = re.sub("\x1b\\[[0-9]*[A-Z]", "", terminal.getvalue()).replace("\r", "")
     assert max(map(len, text.split("\n"))) < 20

@@ -148,5 +148,7 @@ def _carry_out(batch: Callable[[], Any], *_functions: object) -> Any:
 
 
 def register() -> None:
-    """Make the backend known to joblib by the name `outpace`."""
+    """Make the backend known to joblib by the name `outpace`; refuse a joblib that knows no `submit`."""
+    if not hasattr(ParallelBackendBase, "submit"):
+        raise UsageError("this joblib is older than 1.5: `pip install --upgrade joblib` renews it")
     register_parallel_backend("outpace", OutpaceBackend)
