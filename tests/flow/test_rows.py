@@ -113,7 +113,7 @@ def test_of_their_tracebacks_nothing_is_ours(model: str) -> None:
         list(outpace.map(divided, [2], [0], model=model))
     told = "\n".join(raised.value.__notes__)
     assert "this was item 0: (2, 0)" in told
-    assert "rows.py" not in told
+    assert "flow/rows.py" not in told
     after_ours = [frame.name for frame in traceback.extract_tb(raised.value.__traceback__)]
     assert "__call__" not in after_ours
     assert model == "processes" or after_ours[-1] == "divided"
