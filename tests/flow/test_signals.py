@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +17,8 @@ from outpace.hosts._wire import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.conftest import Gate
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends Unix signals; needs POSIX")
 
@@ -348,15 +349,21 @@ def test_code_of_the_users_that_runs_inline_is_interrupted_at_once(number: int, 
 
 
 @both
-def test_a_setup_that_hangs_in_a_worker_is_interrupted(number: int) -> None:
+def test_a_setup_that_hangs_in_a_worker_is_interrupted(number: int, gate: Gate) -> None:
+    stop = gate.plain()
+
     @contextlib.contextmanager
     def setup() -> Iterator[None]:
-        time.sleep(1000)
+        stop("setup")
         yield
 
-    main = threading.get_ident()
-    timer = threading.Timer(0.5, signal.pthread_kill, (main, number))
-    timer.start()
+    def strike() -> None:
+        gate.arrivals(1)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=strike)
+    thread.start()
     with pytest.raises(RAISES[number]):
         list(outpace.map(lambda item, _: item, range(3), model="processes", setup=setup))
-    timer.join()
+    thread.join()
+    gate.wait_until_gone()
