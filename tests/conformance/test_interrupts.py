@@ -272,12 +272,15 @@ def test_a_second_ctrl_c_ends_what_the_first_one_waits_for(
 MOMENTS = 30
 
 
-def test_sigterm_at_whatever_moment_ends_a_program_in_the_same_way(tmp_path: Path) -> None:
+def test_sigterm_at_whatever_moment_ends_a_program_in_the_same_way(
+    tmp_path: Path, stopwatch: Stopwatch
+) -> None:
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     for n in range(MOMENTS):
         folder = tmp_path / str(n)
-        program = Running(folder, [sys.executable, str(script), str(folder), "processes", "large"])
+        command = [sys.executable, str(script), str(folder), "processes", "large"]
+        program = Running(folder, command, stopwatch)
         try:
             program.wait_for("here")
             time.sleep(n * 0.0011)  # as good as any: a frame takes a fraction of a millisecond

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytest.importorskip("can_ada", reason="fetch needs can-ada: pip install can-ada builds it (C++)")
+
 ALONE = ["unshare", "--user", "--map-root-user", "--net", "--mount"]
 
 INSIDE = """
@@ -37,7 +39,6 @@ threading.Thread(target=server.serve_forever, daemon=True).start()
 
 import outpace
 
-pytest.importorskip("can_ada", reason="fetch needs can-ada: pip install can-ada builds it (C++)")
 dead = [f"http://host-{n}.example/" for n in range(20)]
 good = [f"http://127.0.0.1:{server.server_port}/{n}" for n in range(200)]
 

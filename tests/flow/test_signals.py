@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import outpace
+from outpace.flow.flow import Flow
 from outpace.flow.signals import Terminated, claimed, interruptible, undisturbed
 from outpace.hosts._wire import Channel
 
@@ -367,3 +368,30 @@ def test_a_setup_that_hangs_in_a_worker_is_interrupted(number: int, gate: Gate) 
         list(outpace.map(lambda item, _: item, range(3), model="processes", setup=setup))
     thread.join()
     gate.wait_until_gone()
+
+
+@both
+def test_a_second_signal_before_the_first_was_heeded_waits_for_nobody_either(
+    number: int, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry, called = Flow.hurry, []
+
+    def interrupted_the_first_time(flow: Flow) -> None:
+        called.append(number)
+        if len(called) == 1:
+            raise RAISES[signal.Signals(number)]
+        hurry(flow)
+
+    monkeypatch.setattr(Flow, "hurry", interrupted_the_first_time)
+    run = outpace.map(gate.plain(), range(9), model="threads", in_flight=2)
+
+    def interrupt() -> None:
+        gate.arrivals(2)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(RAISES[signal.Signals(number)]):
+        list(run)
+    thread.join()
+    gate.let_through()  # they were waited for by nobody until now

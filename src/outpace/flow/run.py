@@ -13,6 +13,7 @@ of it. Tested by `tests/flow/test_run.py` and, over every model, by `tests/confo
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import weakref
@@ -296,6 +297,8 @@ def _close(flow: Flow) -> None:
     workers = flow.workers
     try:
         if workers is not None:
+            if isinstance(sys.exc_info()[1], KeyboardInterrupt | Terminated):
+                flow.hurry()  # again: a second one may have come before the first was heeded
             workers.close()
     except (KeyboardInterrupt, Terminated):  # enough: closing again waits for nobody
         flow.hurry()
