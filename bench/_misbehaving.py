@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -142,10 +142,15 @@ async def awaiting(item: Item) -> Any:
     return await coroutine(item)
 
 
-def items(count: int, share: float, seed: int) -> Iterator[Item]:
+# What costs its own lane some time and no other: on a loop, a block would cost all that are on it.
+ALONE = ("raises", "leaves", "kills", "crashes", "awaits")
+
+
+def items(
+    count: int, share: float, seed: int, deeds: Sequence[str] = tuple(DEEDS)
+) -> Iterator[Item]:
     """Yield so many, of which a share misbehaves; the same for the same seed."""
     dice = random.Random(seed)
-    deeds = list(DEEDS)
     for number in range(count):
         yield number, dice.choice(deeds) if dice.random() < share else ""
 
@@ -166,15 +171,17 @@ def carry_out(
     timeout: float,
     *,
     ordered: bool,
+    workers: int = 2,
+    lanes: int = 8,
     slow: bool = False,
     record: str | None = None,
 ) -> Seen:
     """Run them all; compare each outcome with what must become of it."""
     on_loop = find(model).driver.native_async
     fn: Any = (awaiting if slow else coroutine) if on_loop else (waiting if slow else plain)
-    options: dict[str, Any] = {"timeout": timeout, "ordered": ordered, "workers": 2}
+    options: dict[str, Any] = {"timeout": timeout, "ordered": ordered, "workers": workers}
     if model != "processes":
-        options["in_flight"] = 8
+        options["in_flight"] = lanes
     if record is not None:
         options["record"] = record
     seen = Seen()
@@ -197,6 +204,17 @@ def carry_out(
     seen.grown_mb = max(half) - half[0]
     seen.seconds = run.summary.makespan_s
     return seen
+
+
+def pure_waiting(model: str, of: list[Item], timeout: float, *, workers: int, lanes: int) -> float:
+    """Return the seconds that the same waits take where nothing goes wrong."""
+    of_deed = {"": WAIT, "awaits": timeout}
+    sleep: Any = asyncio.sleep if find(model).driver.native_async else time.sleep
+    waits = [of_deed.get(deed, 0.0) for _, deed in of]
+    run = outpace.map(sleep, waits, model=model, workers=workers, in_flight=lanes, ordered=False)
+    for _ in run:
+        pass
+    return run.summary.makespan_s
 
 
 def wrong_with(outcome: Any, of: list[Item]) -> str | None:

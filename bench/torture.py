@@ -41,7 +41,7 @@ from functools import partial
 from pathlib import Path
 
 from _attacks import attacked, leaks, nested
-from _misbehaving import BUDGET, FLAT, awaits, carry_out, items
+from _misbehaving import ALONE, BUDGET, FLAT, carry_out, items, pure_waiting
 from _programs import ended, limits, namespaces, stdio
 from _show import head
 from _torture import Checked, Options, family_of
@@ -73,18 +73,14 @@ def waits(options: Options) -> Checked:
     """Compare items that wait, of which some misbehave, with the pure waiting before and after."""
     count = min(2000, max(100, options.items // 50))
     said, wrong = [], []
-    for model in ("processes", "processes+asyncio"):
-        of = list(items(count, 0.05, options.seed))
-        calm = [(n, "") for n, deed in of if not deed]
-        late = sum(deed in {"sleeps", "spins", awaits.__name__} for _, deed in of)
-        lanes = 2 if model == "processes" else 8
-        before = carry_out(model, calm, 60.0, ordered=False, slow=True)
-        seen = carry_out(model, of, options.timeout, ordered=False, slow=True)
-        after = carry_out(model, calm, 60.0, ordered=False, slow=True)
-        pure = (before.seconds + after.seconds) / 2 + late * options.timeout / lanes
-        ratio = seen.seconds / pure
+    for model, workers, lanes in (("processes", 4, 4), ("processes+asyncio", 8, 16)):
+        of = list(items(count, 0.05, options.seed, ALONE))
+        width = {"workers": workers, "lanes": lanes}
+        before = pure_waiting(model, of, options.timeout, **width)
+        seen = carry_out(model, of, options.timeout, ordered=False, slow=True, **width)
+        ratio = 2 * seen.seconds / (before + pure_waiting(model, of, options.timeout, **width))
         said.append(f"{model} x{ratio:.2f}")
-        wrong += [*before.wrong, *seen.wrong, *after.wrong]
+        wrong += seen.wrong
         if count == 2000 and ratio > BUDGET:
             wrong.append(f"{model}: {ratio:.2f} times the pure waiting; {BUDGET} is the budget")
     return Checked(f"{count} items that wait, against the pure waiting: {', '.join(said)}", wrong)
