@@ -220,7 +220,7 @@ def test_every_field_of_a_races_json_is_described_and_no_other():
 def test_every_field_of_a_timelines_json_is_described_and_no_other():
     page = (ROOT / "docs" / "timeline-json.md").read_text(encoding="utf-8")
     described = set(re.findall(r"(?m)^\| `([a-z_\[\].]+)` \| \w+ \|", page))
-    timeline = Timeline("serial", 0.0, 1.0, 1, 1, [Lane("main")])
+    timeline = Timeline("serial", 0.0, 1.0, 1, 1, [Lane("main")], notes=["a note"])
     timeline.items.add(0, 0, 0.0, 1.0)
     timeline.intervals.add(0, 0, 0.0, 1.0)
     timeline.blocked.append(Blocked("a.py", 1, "sleep()", "0", 1.0, 1, "waiting", "do not"))
