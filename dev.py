@@ -4,6 +4,7 @@
     python3 dev.py race ARGS            the same as `outpace race ARGS`
     python3 dev.py test [PYTEST ARGS]   the tests, in 2 processes: 3 to 5 minutes on two quiet cores
     python3 dev.py test --fast          those that take a minute in all
+    python3 dev.py test --thorough      these and the rest of joblib's own, of which else a quarter runs
     python3 dev.py test --every-python  the tests on every CPython >= 3.11 that is found here
     python3 dev.py test --others        the tests on every one but this
     python3 dev.py test --lowest        the tests with the lowest versions that pyproject.toml allows
@@ -263,10 +264,12 @@ def test(args: list[str]) -> int:
         args = ["-n", str(TEST_WORKERS), "--dist", "worksteal", *args]
     # Thousands of interpreters start here: outpace is to be compiled once, and not by each.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    fast, args = "--fast" in args, [arg for arg in args if arg != "--fast"]
+    fast, thorough = "--fast" in args, "--thorough" in args
+    args = [arg for arg in args if arg not in ("--fast", "--thorough")]
     absent = [marker for marker, names in PROGRAMS.items() if not any(map(shutil.which, names))]
-    if absent or fast:
-        narrowed = " and ".join(f"not {marker}" for marker in [*absent, *["slow"] * fast])
+    unwanted = [*absent, *["slow"] * fast, *["thorough"] * (not thorough)]
+    if unwanted:
+        narrowed = " and ".join(f"not {marker}" for marker in unwanted)
         if "-m" in args[:-1]:  # pytest heeds only the last -m: narrow the user's own
             at = args.index("-m") + 1
             narrowed = f"({args[at]}) and {narrowed}"
@@ -285,6 +288,8 @@ def test(args: list[str]) -> int:
         print(f"left out, the program is not on this machine: tests marked {', '.join(left_out)}")
     if fast:
         print(f"left out by --fast: tests marked slow, which are most of those of {SLOW}")
+    elif not thorough:
+        print("left out without --thorough: three quarters of joblib's own tests")
     return code
 
 
