@@ -72,7 +72,9 @@ def test_threads_that_compute_wait_for_the_gil():
     given = sum(found.values()) - found["idle"] - found["ready"]
     assert found["waiting-gil"] >= 0.4 * given
     assert on_cpu(found) <= 1.1 * timeline.span_s  # no more than one core
-    assert on_cpu(found) == pytest.approx(sum(timeline.items.cpu_s), rel=0.2)
+    used = sum(timeline.items.cpu_s)
+    assert on_cpu(found) <= 1.2 * used
+    assert on_cpu(found) + found["waiting"] >= 0.8 * used  # who looks begins late on a busy machine
     together = on_cpu(found) + found["ready"]  # with all cores to itself, it would be one
     assert together >= 0.7 * (timeline.span_s - found["idle"] / 4)
     assert len(timeline.lanes) == 4
