@@ -38,7 +38,10 @@ print([outcome.kind for outcome in run])
 """
 
 
-@pytest.mark.skipif(importlib.util.find_spec("gevent") is None, reason="gevent is not installed")
+@pytest.mark.skipif(
+    importlib.util.find_spec("gevent") is None,
+    reason="gevent is not installed (the extra dev has it)",
+)
 @pytest.mark.parametrize("model", [*names(), "auto"])
 def test_every_model_works_under_gevent_timeouts_included(
     model: str, run_python: Callable[..., subprocess.CompletedProcess[str]]
