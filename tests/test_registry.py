@@ -10,7 +10,7 @@ import pytest
 import outpace
 from outpace.errors import ModelUnavailableError, UnknownModelError, UsageError, UsageTypeError
 from outpace.machine import usable_cpus
-from outpace.registry import names, opening
+from outpace.registry import MOST, names, opening
 
 ROOT = Path(__file__).parents[1]
 TOY = '''
@@ -155,3 +155,11 @@ def test_no_worker_process_is_started_for_items_that_never_come(
 
 def test_there_is_one_worker_process_for_no_item() -> None:
     assert opening("processes", 8, total=0).workers == 1
+
+
+@pytest.mark.parametrize("workers", [10**6, 10**30])
+def test_more_worker_processes_than_there_can_be_are_refused(workers) -> None:
+    with pytest.raises(UsageError, match="more processes than a machine can have"):
+        opening("processes", workers)
+    assert opening("processes", workers, total=3).workers == 3
+    assert opening("asyncio", workers).slots == MOST

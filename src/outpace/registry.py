@@ -35,6 +35,8 @@ CALLED = {"curl": "fetch"}  # a driver of requests goes by what its models are f
 THREADS = 32  # items at once in threads when nobody says: what concurrent.futures caps its own at
 ANY = Care()  # workers are kept as long as they live
 TASKS = 128  # tasks at once when nobody says: aiohttp and curl default to 100 and 50
+MOST = 10**6  # items at once, whoever asks for more: what each needs is laid out before work starts
+MOST_WORKERS = 2**15  # processes of one run: as many as Linux has numbers for by default
 
 
 @dataclass(slots=True, frozen=True)
@@ -189,6 +191,7 @@ def opening(
     """
     check_positive("workers", workers)
     check_positive("in_flight", in_flight)
+    in_flight = in_flight and min(in_flight, MOST)
     model = find(name, for_requests=for_requests)
     if (reason := model.unavailable()) is not None:
         msg = f"{name} cannot run here: {reason}"
@@ -201,14 +204,19 @@ def opening(
             )
             raise UsageError(msg)
         return Opening(
-            model, 1, _lanes(model.driver, in_flight or workers) if model.driver.overlaps else 1
+            model,
+            1,
+            min(MOST, _lanes(model.driver, in_flight or workers)) if model.driver.overlaps else 1,
         )
     count = workers or usable_cpus()
     needed = count if total is None else max(1, min(count, total))
+    if needed > MOST_WORKERS:
+        msg = f"workers={workers} is more processes than a machine can have; give a smaller number"
+        raise UsageError(msg)
     if not model.driver.overlaps:
         needed = min(needed, in_flight or count)
         return Opening(model, needed, needed, care=care)
-    slots = in_flight or max(count, _lanes(model.driver, None))
+    slots = in_flight or max(needed, _lanes(model.driver, None))
     return Opening(model, min(needed, slots), slots, care=care)
 
 

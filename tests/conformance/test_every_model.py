@@ -521,3 +521,53 @@ def test_python_in_development_mode_has_nothing_to_complain_of(model, run_python
     said = done.stderr.splitlines()
     complaints = [line for line in said if not line.startswith("Executing ")]  # a busy machine
     assert (done.stdout, complaints, done.returncode) == ("0\n", [], 0)
+
+
+class Obliging:
+    """Answer to any name, as the proxy of `xmlrpc.client` does."""
+
+    def __getattr__(self, name: str):
+        return lambda *args: None
+
+    def __reduce__(self):
+        return Obliging, ()
+
+
+class Secretive:
+    """Answer to no name."""
+
+    def __getattr__(self, name: str):
+        raise LookupError(name)
+
+    def __reduce__(self):
+        return Secretive, ()
+
+
+@every
+@pytest.mark.parametrize("made", [Obliging, Secretive], ids=lambda made: made.__name__)
+def test_a_value_is_awaited_for_what_its_class_says_and_not_itself(model, made) -> None:
+    def fn(n: int):
+        return made() if n == 1 else n
+
+    one, two, three = outpace.map(fn, range(3), model=model)
+    assert (one, type(two), three) == (0, made, 2)
+
+
+@every
+def test_an_item_whose_pickling_exits_is_its_own_failure_at_most(model) -> None:
+    class Exiting:
+        def __reduce__(self):
+            raise SystemExit(3)
+
+    outcomes = list(outpace.run(lambda _: 1, [0, Exiting(), 2], model=model))
+    elsewhere = model.startswith("processes")
+    assert [outcome.kind for outcome in outcomes] == [
+        "done",
+        "failed" if elsewhere else "done",
+        "done",
+    ]
+
+
+@every
+def test_in_flight_beyond_all_measure_is_no_bound(model) -> None:
+    assert list(outpace.map(plain, iter(range(3)), model=model, in_flight=10**30)) == [0, 2, 4]

@@ -580,3 +580,14 @@ def test_what_worker_processes_used_is_known_when_they_have_ended() -> None:
     assert run.summary.cpu_s >= 6 * 0.02
     assert run.summary.peak_bytes > 5_000_000
     assert "MB at most" in str(run.summary)
+
+
+@every_inside_model
+def test_items_that_ask_their_own_run_for_a_value_are_told_in_one_line(model: str) -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        yield next(run)
+
+    run = outpace.map(double, items(), model=model)
+    with pytest.raises(UsageError, match="asked for a value by its own items"):
+        list(run)

@@ -146,3 +146,65 @@ def test_an_executor_hands_one_on_too() -> None:
 
     with outpace.Executor("threads", 1) as executor:
         assert executor.submit(odd).exception() == Frozen(7)
+
+
+class SilentError(Exception):
+    def __str__(self) -> str:
+        raise LookupError("no text")
+
+
+class NumberedError(Exception):
+    __notes__ = 5
+
+
+class GuardedError(Exception):
+    def __getattr__(self, name: str) -> object:
+        raise LookupError(name)
+
+
+@every
+@pytest.mark.parametrize(
+    "error", [SilentError, NumberedError, GuardedError], ids=lambda error: error.__name__
+)
+def test_what_an_exception_does_when_it_is_looked_at_ends_no_run(
+    model: str, error: type[BaseException]
+) -> None:
+    outcomes = list(outpace.run(raising(error), range(4), model=model))
+    assert [type(one.error) for one in outcomes] == [type(None), type(None), error, type(None)]
+    with pytest.raises(error):
+        list(outpace.map(raising(error), range(4), model=model))
+
+
+@pytest.mark.parametrize("model", ["serial", "processes"])
+def test_a_repr_that_raises_what_no_except_catches_ends_no_run(model: str) -> None:
+    class Leaving:
+        def __repr__(self) -> str:
+            raise SystemExit(3)
+
+    def fail(item: object) -> None:
+        raise ValueError("all of them")
+
+    (outcome,) = outpace.run(fail, [Leaving()], model=model)
+    assert outcome.error is not None
+    assert outcome.error.__notes__[-1].endswith("<Leaving whose repr raises SystemExit>")
+
+
+def test_what_a_repr_holds_does_not_steer_a_terminal() -> None:
+    class Red:
+        def __repr__(self) -> str:
+            return "\x1b[31mred\x07"
+
+    (outcome,) = outpace.run(lambda _: 1 / 0, [Red()], model="serial")
+    assert outcome.error is not None
+    assert outcome.error.__notes__[-1] == "outpace: this was item 0: ?[31mred?"
+    assert "\x1b" not in repr(outcome)
+
+
+def test_a_retry_whose_own_error_has_no_text_says_so() -> None:
+    def wrong(error: BaseException) -> bool:
+        raise SilentError
+
+    (outcome,) = outpace.run(
+        raising(ValueError), [2], model="serial", retries=outpace.Retry(on=wrong)
+    )
+    assert "SilentError (its text raises LookupError)" in str(outcome.error)

@@ -35,6 +35,7 @@ from outpace.errors import SetupError, UsageTypeError
 from outpace.flow.board import Board, Row, Shape
 from outpace.flow.data import Chunk, Failure, Report, Returned
 from outpace.flow.protocol import Call
+from outpace.flow.show import said
 from outpace.flow.signals import Terminated, interruptible
 
 if TYPE_CHECKING:
@@ -73,9 +74,7 @@ class Lane:
         self.piece: Piece | None = None
         self.abandoned = False  # nobody listens to it any more
         self.lock = threading.Lock()
-        self.patience: float | None = (
-            None  # seconds that closing waits for who swallows cancellation
-        )
+        self.patience: float | None = None  # seconds for who swallows cancellation, at closing
         self._patience = min(PATIENCE, call.timeout or PATIENCE)
         self._late = False  # the item that is awaited has taken too long
         self._meter = Meter(call)
@@ -136,7 +135,7 @@ class Lane:
         stuck = found[0] - chunk.first
         values, times = values[: stuck - position], self.row.column(stuck - position)
         failures = {n: failure for n, failure in dict(failures).items() if n < len(values)}
-        if self._loop is None and any(hasattr(value, "__await__") for value in values):
+        if self._loop is None and any(hasattr(type(value), "__await__") for value in values):
             position, values, failures, times = stuck, [], {}, times[-1:]  # they have not begun
         failures[len(values)] = timed_out(self._call.timeout, ABANDONED)
         times.append(now)
@@ -208,7 +207,8 @@ class Lane:
                     break
                 due = min(until, now + fine)
         self.row.head[1] = n  # nothing runs here any more
-        if hasattr(values[0], "__await__") or hasattr(values[-1], "__await__"):
+        # As `await` looks: at the type. A value may answer to any name, or raise at each.
+        if hasattr(type(values[0]), "__await__") or hasattr(type(values[-1]), "__await__"):
             return self._await_made(piece)
         return self._report(chunk.first + position, values, failures)
 
@@ -283,7 +283,7 @@ class Lane:
         for item in items:
             try:
                 value = fn(item, *args)
-                if hasattr(value, "__await__"):
+                if hasattr(type(value), "__await__"):
                     value = await (value if timeout is None else self._in_time(value, timeout))
                 values.append(value)
             except BaseException as error:
@@ -397,4 +397,4 @@ def setup_failed(error: BaseException, when: str = "before any item ran") -> Bas
     """Say that the setup failed; leave an interrupt as it is."""
     if isinstance(error, KeyboardInterrupt | Terminated | SetupError):
         return error
-    return SetupError(f"setup failed {when}: {type(error).__name__}: {error}")
+    return SetupError(f"setup failed {when}: {said(error)}")

@@ -291,7 +291,7 @@ class AsyncioWorkers:
             run = copy().run
             try:
                 value = run(fn, item, *args) if args else run(fn, item)
-                if hasattr(value, "__await__"):
+                if hasattr(type(value), "__await__"):
                     coroutine = value if type(value) is types.CoroutineType else awaited(value)
                     try:
                         waits_for = run(coroutine.send, None)

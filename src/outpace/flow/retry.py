@@ -17,7 +17,7 @@ from typing import Any
 
 from outpace.errors import TransferError, UsageError, UsageTypeError
 from outpace.flow.data import Failure
-from outpace.flow.show import shown
+from outpace.flow.show import said, shown
 from outpace.machine import LONGEST_WAIT
 
 On = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], Any]
@@ -77,7 +77,7 @@ class Retry:
                 return None
             return min(self._wait(attempt, error, dice), LONGEST_WAIT)
         except Exception as wrong:  # noqa: BLE001 - the user's own function can raise anything
-            why = f"{type(wrong).__name__}: {wrong}; it was asked about {shown(error)}"
+            why = f"{said(wrong)}; it was asked about {shown(error)}"
             failure.error = UsageError(f"a function of Retry failed: {why}")
             failure.error.__cause__, failure.error.__context__ = wrong, error
             return None

@@ -28,6 +28,7 @@ from outpace.flow.face import Face
 from outpace.flow.flow import Flow
 from outpace.flow.order import Release
 from outpace.flow.protocol import Workers
+from outpace.flow.show import said
 from outpace.flow.signals import Terminated, claimed, going_on, interrupted, undisturbed
 
 T = TypeVar("T")
@@ -39,6 +40,10 @@ LEFT = (
 USED_UP = (
     "this run has been used up: its values come once; call outpace.{call} again, or keep them: "
     "{keep}"
+)
+INSIDE = (
+    "this run is asked for a value by its own items, or by what it calls for them, and there is none "
+    "before they are through; take the values outside"
 )
 CLOSED = "this run is closed; call outpace.{call} again"
 LAST = 1.0  # seconds that the end of the program waits for a run in a thread that is a daemon
@@ -145,7 +150,7 @@ class Run(Face, Generic[T]):
                     self._advance()
                 return bool(flow.ready)
         except BaseException as error:
-            self._failed = f"{type(error).__name__}: {error}"
+            self._failed = said(error)
             raise
         finally:
             flow.refuse_forks()  # an item may have forked
@@ -154,6 +159,8 @@ class Run(Face, Generic[T]):
 
     def _advance(self) -> None:
         """Carry the job on until there are values, or nothing left to do; raise an error in its turn."""
+        if self._releases.gi_running:  # type: ignore[attr-defined] # by this thread: it has the lock
+            raise UsageError(INSIDE)
         error = self._error or self._until_ready()
         if error is not None and not self._flow.ready:
             self._error = None

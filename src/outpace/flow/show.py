@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from outpace.flow.signals import Terminated
+
 if TYPE_CHECKING:  # an outcome shows itself by what is here
     from outpace.flow.data import Outcome, Settled
 
@@ -71,7 +73,7 @@ def noted(settled: Settled, position: int, run: object) -> BaseException:
     """
     failure = settled.report.failures[position]
     error = failure.error
-    if any(getattr(note, "run", None) is run for note in getattr(error, "__notes__", ())):
+    if any(getattr(note, "run", None) is run for note in notes(error)):
         return error
     if failure.traceback:
         annotate(error, f"in a worker process:\n{failure.traceback.rstrip()}")
@@ -80,6 +82,15 @@ def noted(settled: Settled, position: int, run: object) -> BaseException:
     note.run = run
     annotate(error, note)
     return error
+
+
+def notes(error: BaseException) -> list[Any]:
+    """Return the notes on an exception; none where its own attributes get in the way."""
+    try:
+        found = getattr(error, "__notes__", None)
+    except Exception:  # noqa: BLE001 - a property, or a `__getattr__`, can raise anything
+        return []
+    return found if type(found) is list else []
 
 
 def annotate(error: BaseException, note: str) -> None:
@@ -93,13 +104,10 @@ def raisable(error: BaseException) -> BaseException:
     if not isinstance(error, StopIteration | StopAsyncIteration | GeneratorExit):
         return error
     # As PEP 479 has it: raised here, it would be the end of the values, or of whoever takes them.
-    what = type(error).__name__
-    instead = RuntimeError(
-        f"an item raised {what}: {error}" if str(error) else f"an item raised {what}"
-    )
+    instead = RuntimeError(f"an item raised {said(error).removesuffix(': ')}")
     instead.__cause__ = error
-    for note in getattr(error, "__notes__", ()):
-        instead.add_note(note)
+    for note in notes(error):
+        annotate(instead, note)
     return instead
 
 
@@ -107,11 +115,28 @@ def shown(item: object, width: int = 80) -> str:
     """Show an item in a message: its repr in one line, cut to a width, whatever its repr does."""
     try:
         text = repr(item[: width + 1] if isinstance(item, str | bytes) else item)
-    except Exception as error:  # noqa: BLE001 - a repr can raise anything
+    except (KeyboardInterrupt, Terminated):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a repr can raise anything
         text = f"<{type(item).__name__} whose repr raises {type(error).__name__}>"
     if "\n" in text:
         text = " ".join(map(str.strip, text.splitlines()))
+    text = printable(text)
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def said(error: BaseException) -> str:
+    """Say an exception as Python does, in a message: its class and its text, whatever that does."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception as wrong:  # noqa: BLE001 - a __str__ can raise anything
+        return f"{name} (its text raises {type(wrong).__name__})"
+
+
+def printable(words: str) -> str:
+    """Return words without what could steer a terminal: an item's name may hold anything."""
+    return words if words.isprintable() else "".join(c if c.isprintable() else "?" for c in words)
 
 
 def as_html(line: str, more: str | None = None) -> str:

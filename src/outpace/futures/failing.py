@@ -9,7 +9,7 @@ from concurrent.futures import BrokenExecutor
 
 from outpace.errors import OutpaceError, TransferError, WorkerLostError
 from outpace.flow.data import Failure
-from outpace.flow.show import annotate
+from outpace.flow.show import annotate, said
 from outpace.futures.calls import Submitted
 
 
@@ -28,9 +28,9 @@ class CallLostError(WorkerLostError, BrokenExecutor):
 def cannot_travel(call: Submitted, error: Exception) -> TransferError:
     """Make the error of a call that cannot be pickled."""
     name = getattr(call[0], "__qualname__", type(call[0]).__name__)
-    why = f"{type(error).__name__}: {error}"
     made = TransferError(
-        f"the call of {name} cannot be sent to a worker process: {why}; pass plain data, or use threads"
+        f"the call of {name} cannot be sent to a worker process: {said(error)}; "
+        "pass plain data, or use threads"
     )
     made.__cause__ = error
     return made

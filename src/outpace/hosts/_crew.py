@@ -26,7 +26,7 @@ from outpace.flow.board import Shape
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.forks import in_a_fork
 from outpace.flow.protocol import Call, Care, Driver, Usage
-from outpace.flow.signals import undisturbed
+from outpace.flow.signals import Terminated, undisturbed
 from outpace.hosts._deadlines import Deadlines
 from outpace.hosts._ear import Ear
 from outpace.hosts._goodbye import say_goodbye
@@ -158,7 +158,9 @@ class Crew:
         try:
             with self._by_value:
                 packed = pack(chunk.items, by_value=self._by_value.active)
-        except Exception as error:  # noqa: BLE001 - pickling runs the user's code
+        except (KeyboardInterrupt, Terminated):
+            raise
+        except BaseException as error:  # noqa: BLE001 - pickling runs the user's code
             self._split(worker, chunk, error)
             return
         worker.out.add(chunk)

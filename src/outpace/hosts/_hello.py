@@ -10,6 +10,8 @@ import outpace.drivers
 from outpace.drivers._lane import needs_loop
 from outpace.errors import TransferError
 from outpace.flow.protocol import Call, Driver
+from outpace.flow.show import said
+from outpace.flow.signals import Terminated
 from outpace.hosts._filters import named_filters
 from outpace.hosts._shared import Shared
 from outpace.hosts._value import by_value
@@ -24,10 +26,12 @@ def pack_call(call: Call, by_value: by_value) -> Packed:
         with by_value:
             job = call.fn, call.setup, call.is_async, call.timeout, call.record
             return pack((*job, filters), by_value=True)
-    except Exception as error:
+    except (KeyboardInterrupt, Terminated):
+        raise
+    except BaseException as error:
         name = getattr(call.fn, "__qualname__", repr(call.fn))
         msg = (
-            f"{name} cannot be sent to a worker process: {type(error).__name__}: {error}; "
+            f"{name} cannot be sent to a worker process: {said(error)}; "
             "open what it holds in setup= (once per worker), or use threads"
         )
         raise TransferError(msg) from error

@@ -16,6 +16,7 @@ from typing import Any
 from outpace.errors import RemoteError, SetupError, TransferError, WorkerStartError
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.outstanding import Outstanding
+from outpace.flow.show import said
 from outpace.hosts._group import Process
 from outpace.hosts._shared import Shared
 from outpace.hosts._wire import Channel, Packed
@@ -132,9 +133,8 @@ class Peer:
         elif isinstance(cause, WorkerStartError):
             error = WorkerStartError(f"worker process {self.number}: {cause}")
         else:
-            why = f"{type(cause).__name__}: {cause}"
             error = WorkerStartError(
-                f"worker process {self.number} could not load the function: {why}"
+                f"worker process {self.number} could not load the function: {said(cause)}"
             )
         error.__cause__ = cause
         error.add_note(f"in the worker process:\n{trace.rstrip()}")
@@ -147,17 +147,13 @@ def load_error(packed: Packed, trace: str) -> BaseException:
         error: BaseException = packed.load()
     except Exception as why:  # noqa: BLE001 - unpickling runs the user's code
         last = trace.strip().rpartition("\n")[2]
-        return RemoteError(
-            f"{last} (this exception cannot be read here: {type(why).__name__}: {why})"
-        )
+        return RemoteError(f"{last} (this exception cannot be read here: {said(why)})")
     return error
 
 
 def untransferable(what: str, error: BaseException, trace: str | None = None) -> Failure:
     """Make the failure of something that cannot travel."""
-    wrapped = TransferError(
-        f"{what}: {type(error).__name__}: {error}; pass plain data, or use threads"
-    )
+    wrapped = TransferError(f"{what}: {said(error)}; pass plain data, or use threads")
     wrapped.__cause__ = error
     return Failure(wrapped, traceback=trace)
 

@@ -36,6 +36,7 @@ from outpace.errors import RemoteError, SetupError, TransferError, WorkerStartEr
 from outpace.flow.board import Shape
 from outpace.flow.data import Chunk, Failure, Report, Returned
 from outpace.flow.protocol import Call, Workers
+from outpace.flow.show import said
 from outpace.flow.signals import Terminated
 from outpace.hosts._chain import Chain, behind
 from outpace.hosts._family import BORN_OF
@@ -307,7 +308,7 @@ def _pack_each(report: Report) -> Packed:
         except BaseException as error:  # noqa: BLE001 - pickling runs the user's code
             msg = (
                 f"the result, a {type(value).__name__}, cannot be sent back from a worker process: "
-                f"{type(error).__name__}: {error}; return plain data, or use threads"
+                f"{said(error)}; return plain data, or use threads"
             )
             report.failures[position] = Failure(TransferError(msg))
             report.values[position] = None

@@ -7,7 +7,7 @@ from typing import Any
 
 from outpace.flow.data import Failure
 from outpace.flow.job import make_job
-from outpace.flow.show import shown
+from outpace.flow.show import printable, said, shown
 from outpace.flow.signals import Terminated, claimed
 from outpace.machine import usable_cpus
 from outpace.racing import plan
@@ -71,7 +71,7 @@ def finish(
     race = Race(
         machine=facts() | {"controls": controls.as_json()},
         job={
-            "name": name or serial.entrant.function,
+            "name": printable(name or serial.entrant.function),
             "items": items,
             "item_wall_s": profile.wall_s,
             "item_cpu_s": profile.cpu_s,
@@ -93,7 +93,7 @@ def finish(
         index, error = failures[0]
         race.notes.append(
             f"{len(failures)} of {items} items failed with serial, the first of them item {index} "
-            f"({shown(course.items[index], 40)}): {type(error).__name__}: {error}"
+            f"({shown(course.items[index], 40)}): {said(error)}"
         )
     return race
 
@@ -205,7 +205,7 @@ def _difference(
         error = now.error
         return "different", (
             f"{failed} of {len(trial.results)} items failed that do not with serial, the first of "
-            f"them item {index}: {type(error).__name__}: {error}"
+            f"them item {index}: {said(error)}"
         )
     again = _once_more(serial, course, index)
     if again is None:

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import TextIO
 
-from outpace.flow.show import seconds
+from outpace.flow.show import printable, seconds
 from outpace.record import derive, states
 from outpace.record.fold import Row, rows
 from outpace.record.grid import amounts
 from outpace.record.timeline import Timeline
-from outpace.report.words import at_once, how_measured, printable, share_words
+from outpace.report.words import at_once, how_measured, share_words
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 BARS = " ▁▂▃▄▅▆▇█"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from outpace.flow.show import per_second, seconds
+from outpace.flow.show import per_second, printable, seconds
 from outpace.racing.result import Entrant, Race
 from outpace.racing.stats import Spread
 from outpace.registry import Listed
-from outpace.report.words import printable
 
 WIDEST = 110  # columns; a wider terminal gains nothing
 HEADINGS = [

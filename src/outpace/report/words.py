@@ -66,11 +66,6 @@ def how_measured(timelines: Sequence[Timeline]) -> list[str]:
     return alike + [f"{t.model}: {note}." for t in timelines for note in t.notes]
 
 
-def printable(words: str) -> str:
-    """Return words without what could steer a terminal: an item's name may hold anything."""
-    return "".join(c if c.isprintable() else "?" for c in words)
-
-
 def _short(state: int) -> str:
     """Name a state in a list of shares."""
     return "waiting" if state == states.WAITING else states.STATES[state].words
