@@ -33,7 +33,7 @@ _Cached: Any = type(functools.cache(len))
 class SourcePickler(cloudpickle.Pickler):  # type: ignore[misc]
     """A cloudpickle pickler that leaves code as it is, and takes cached functions along."""
 
-    def reducer_override(self, value: object) -> Any:
+    def reducer_override(self, value: Any) -> Any:
         """Say how code is to be unpickled; cloudpickle, and then pickle, say so of all else."""
         if type(value) is _Cached and not _can_be_imported(value):
             return _cached, (value.__wrapped__, value.cache_parameters())
@@ -51,7 +51,7 @@ class SourcePickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 def _can_be_imported(value: Any) -> bool:
-    """Say whether a worker finds it under its name, which `__main__` and modules sent by value are not."""
+    """Say whether a worker finds it by its name: not in `__main__`, nor in what is sent by value."""
     module = getattr(value, "__module__", None)
     if module == "__main__" or module in cloudpickle.list_registry_pickle_by_value():
         return False
