@@ -37,8 +37,14 @@ class CannotBePickled(Exception):  # noqa: N818 - what it is to be
 
 
 class CannotBeUnpickled(Exception):  # noqa: N818 - the same
-    def __init__(self, one: str, two: str) -> None:
-        super().__init__(f"{one} {two}")
+    def __reduce__(self) -> tuple[Any, ...]:
+        return refuse, ()
+
+
+class StatusError(Exception):
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status}: {text}")
+        self.status = status
 
 
 class Reluctant:
@@ -62,7 +68,11 @@ def raise_unpicklable(_item: Any) -> None:
 
 
 def raise_unloadable(_item: Any) -> None:
-    raise CannotBeUnpickled("one", "two")
+    raise CannotBeUnpickled("one two")
+
+
+def raise_with_init_of_its_own(_item: Any) -> None:
+    raise StatusError(404, "not found")
 
 
 def raise_system_exit(_item: Any) -> None:

@@ -320,6 +320,14 @@ FAULTS: list[Fault] = [
         failed("CannotBeUnpickled", RAISED, "one two"),
     ),
     Fault(
+        "raises-own-init",
+        "raises an exception whose `__init__` takes other arguments than it passes on",
+        "What it raises or gives",
+        deeds.raise_with_init_of_its_own,
+        failed("StatusError", RAISED, "404: not found"),
+        failed("StatusError", RAISED, "404: not found"),
+    ),
+    Fault(
         "raises-system-exit",
         "raises `SystemExit`, as `sys.exit()` does",
         "What it raises or gives",

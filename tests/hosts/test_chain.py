@@ -26,9 +26,19 @@ class Locked(Exception):  # noqa: N818 - what it is
         self.lock = threading.Lock()
 
 
+def refuse() -> None:
+    raise ValueError("refuses to be unpickled")
+
+
 class Reluctant(Exception):  # noqa: N818 - what it is
-    def __init__(self, one: str, two: str) -> None:
-        super().__init__(f"{one} {two}")
+    def __reduce__(self) -> tuple[Any, ...]:
+        return refuse, ()
+
+
+class StatusError(Exception):
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status}: {text}")
+        self.status = status
 
 
 class Secretive(Exception):  # noqa: N818 - what it is
@@ -106,7 +116,7 @@ def test_an_exception_that_came_from_nothing_is_pickled_as_ever() -> None:
     assert b"_chain" not in bytes(_pack_error(raised(missing)).pickle)
 
 
-@pytest.mark.parametrize("cause", [Locked(), Reluctant("one", "two")], ids=["pickled", "read"])
+@pytest.mark.parametrize("cause", [Locked(), Reluctant("one two")], ids=["pickled", "read"])
 def test_a_cause_that_cannot_travel_has_a_stand_in(cause: Exception) -> None:
     error = ValueError("mine")
     error.__cause__ = cause
@@ -215,3 +225,15 @@ def test_a_future_has_the_cause_too() -> None:
     assert isinstance(error, ValueError)
     assert isinstance(error.__cause__, KeyError)
     assert not isinstance(error, OutpaceError)
+
+
+def test_an_exception_with_an_init_of_its_own_comes_back_as_itself_with_all_it_holds() -> None:
+    def work(_item: int) -> None:
+        raise StatusError(500, "gave up") from StatusError(404, "not found")
+
+    with pytest.raises(StatusError, match="500: gave up") as caught:
+        list(outpace.map(work, [0], model="processes"))
+    assert caught.value.status == 500
+    cause = caught.value.__cause__
+    assert isinstance(cause, StatusError)
+    assert (cause.status, str(cause)) == (404, "404: not found")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import types
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import cloudpickle
 import pytest
 
 import outpace
+from outpace import machine
 from outpace.hosts._wire import pack
 
 
@@ -155,3 +157,47 @@ def test_pickles_of_others_are_not_changed() -> None:
     before = cloudpickle.dumps(nested(3))
     pack(nested(3), by_value=True)
     assert cloudpickle.dumps(nested(3)) == before
+
+
+CACHED = """
+import functools, outpace
+
+@functools.lru_cache(maxsize=8)
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+class Shop:
+    @functools.cache
+    def price(self, n):
+        return n * 2
+
+def uses(n):
+    return fib(n), Shop().price(n)
+
+def local():
+    return functools.cache(lambda n: -n)
+
+fib(5)
+for fn in (fib, uses, local()):
+    print(list(outpace.map(fn, [10, 20], model="processes")))
+print(list(outpace.map(lambda _: fib.cache_info().currsize, [0], model="processes")))
+print(list(outpace.map(lambda _: fib.cache_parameters(), [0], model="processes")))
+"""
+
+
+def test_a_cached_function_of_main_travels_with_its_cache_empty(run_python: Any) -> None:
+    done = run_python(CACHED)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "[55, 6765]",
+        "[(55, 20), (6765, 40)]",
+        "[-10, -20]",
+        "[0]",
+        "[{'maxsize': 8, 'typed': False}]",
+    ]
+
+
+def test_a_cached_function_that_can_be_imported_is_imported() -> None:
+    cached = machine.usable_cpus
+    assert isinstance(cached, type(functools.cache(len)))
+    assert pack(cached, by_value=True).load() is cached

@@ -167,6 +167,25 @@ def test_each_thread_has_a_line_of_its_own() -> None:
     assert heard.said == ["theirs\n", "mine is whole\n"]
 
 
+def test_what_other_threads_have_left_unfinished_is_said_at_the_end() -> None:
+    heard = Heard()
+    for word in ("one ", "two "):
+        other = threading.Thread(target=heard.stream.write, args=(word,))
+        other.start()
+        other.join()
+    heard.stream.write("three")
+    heard.stream.finish()
+    assert "".join(heard.said) == "one two three"
+
+
+@pytest.mark.parametrize("model", ["processes", "processes+threads", "processes+asyncio"])
+def test_a_last_line_without_its_end_comes_out_under_every_model(
+    model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    list(outpace.map(lambda _: print("said", end=""), [0], model=model))
+    assert capsys.readouterr().out == "said"
+
+
 def test_writing_what_is_no_text_is_an_error_as_always() -> None:
     with pytest.raises(TypeError):
         Heard().stream.write(b"bytes")

@@ -1,4 +1,4 @@
-"""How an exception travels together with those that it came from.
+"""How an exception travels, whatever its `__init__` takes, and together with those that it came from.
 
 No pickle of an exception has its `__cause__` and `__context__`. So each is pickled by itself, as far as
 a traceback would show them, and one that cannot be read costs no other. Tracebacks travel as text only
@@ -39,6 +39,30 @@ class Chain:
     def __reduce__(self) -> tuple[Any, ...]:
         """Unpickle as what is inside."""
         return linked, self._parts
+
+
+class Bare:
+    """An exception that unpickles as what it holds, past an `__init__` that takes other arguments.
+
+    A pickle calls the class with `args`, and those are what `super().__init__` was given.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        """Raise TypeError for one that has a way of its own to be pickled."""
+        if type(error).__reduce__ is not BaseException.__reduce__:
+            raise TypeError("it knows better")
+        self._parts = type(error), error.args, dict(vars(error))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Unpickle as the exception."""
+        return held, self._parts
+
+
+def held(kind: type[BaseException], args: tuple[Any, ...], facts: dict[str, Any]) -> BaseException:
+    """Return an exception of this class without calling its `__init__`."""
+    error = kind.__new__(kind, *args)
+    error.__setstate__(facts)
+    return error
 
 
 def linked(first: bytes, links: Links) -> BaseException:

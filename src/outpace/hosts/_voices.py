@@ -94,28 +94,32 @@ class Stream(io.TextIOBase):
     def __init__(self, real: Any, number: int, say: Say) -> None:
         """Stand in for the real stream."""
         self._real, self._number, self._say = real, number, say
-        self._unfinished = threading.local()
+        self._unfinished: dict[int, str] = {}  # by thread
 
     def write(self, text: str) -> int:
         """Send what is whole of it; raise TypeError for what is no text."""
-        before = getattr(self._unfinished, "text", "")
+        before = self._unfinished.pop(me := threading.get_ident(), "")
         whole, newline, rest = (before + text).rpartition("\n")
         if len(rest) > LINE:
             whole, newline, rest = before + text, "", ""
-        self._unfinished.text = rest
+        if rest:
+            self._unfinished[me] = rest
         if whole or newline:
             self._say(("print", self._number, whole + newline), NOTHING)
         return len(text)
 
     def flush(self) -> None:
         """Send what has been said so far of a line: somebody wants it to be seen."""
-        self.finish()
+        self._finish(threading.get_ident())
 
     def finish(self) -> None:
-        """Send the rest."""
-        rest = getattr(self._unfinished, "text", "")
-        if rest:
-            self._unfinished.text = ""
+        """Send what any thread has left, also one that has ended."""
+        for thread in list(self._unfinished):
+            self._finish(thread)
+
+    def _finish(self, thread: int) -> None:
+        """Send the rest of a thread's line."""
+        if rest := self._unfinished.pop(thread, ""):
             self._say(("print", self._number, rest), NOTHING)
 
     @property

@@ -38,7 +38,7 @@ from outpace.flow.data import Chunk, Failure, Report, Returned
 from outpace.flow.protocol import Call, Workers
 from outpace.flow.show import said
 from outpace.flow.signals import Terminated
-from outpace.hosts._chain import Chain, behind
+from outpace.hosts._chain import Bare, Chain, behind
 from outpace.hosts._family import BORN_OF
 from outpace.hosts._filters import set_filters
 from outpace.hosts._group import CUT_OFF, WHERE, kill_group, library_first
@@ -325,18 +325,19 @@ def _pack_error(error: BaseException) -> Packed:
 
 def _pack_alone(error: BaseException) -> Packed:
     """Pickle an exception so that it surely loads; else something that stands in for it."""
-    try:
-        packed = pack(error, whole=True)
-        if type(packed.load()) is type(error):
-            return packed
-    except BaseException:  # noqa: BLE001, S110 - it cannot travel: say what it was
-        pass
+    for form in (lambda: error, lambda: Bare(error)):
+        with contextlib.suppress(BaseException):  # it cannot travel: say what it was
+            packed = pack(form(), whole=True)
+            if type(packed.load()) is type(error):
+                return packed
     name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 - a __str__ can raise anything
         text = "(its text cannot be shown)"
-    return pack(RemoteError(f"{name}: {text} (this exception cannot be pickled)"))
+    return pack(
+        RemoteError(f"{name}: {text} (the exception itself cannot travel between processes)")
+    )
 
 
 def _format(error: BaseException) -> str:
