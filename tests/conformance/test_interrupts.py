@@ -57,6 +57,9 @@ def work(item, *_):
         return bytes(300_000)
     if item < 4:
         return item
+    if deed == "nested":
+        for _ in outpace.map(stuck, range(2), model="threads"):
+            pass
     if deed == "deaf":
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(ValueError):  # not in the main thread
@@ -64,6 +67,10 @@ def work(item, *_):
     here.touch()
     while deed == "spinning":
         pass
+    time.sleep(1000)
+
+def stuck(item):
+    here.touch()
     time.sleep(1000)
 
 async def awaited(item, *_):
@@ -84,8 +91,17 @@ async def inside():
     async for _ in outpace.amap(awaited, range(10_000), model=model, workers=2, in_flight=4):
         pass
 
+def take_some():
+    run = outpace.map(work, range(10_000), model=model, workers=2, in_flight=4, chunk=1)
+    if "kept" in more:
+        globals()["run"] = run
+    next(run)
+    time.sleep(1000)
+
 if "amap" in more:
     asyncio.run(inside())
+elif "next" in more:
+    take_some()
 else:
     fn = awaited if "coroutine" in more else work
     setup = slow_to_close if "setup" in more else None
@@ -266,6 +282,26 @@ def test_a_second_ctrl_c_ends_what_the_first_one_waits_for(
     code, said, seconds = program.end(signal.SIGINT)
     assert code == -signal.SIGINT, said
     assert seconds < SOON
+    program.check_nothing_is_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+@pytest.mark.parametrize("kept", ["kept", "dropped"])
+@pytest.mark.parametrize("model", ["threads", "processes"])
+def test_a_program_that_is_between_two_values_ends_at_once(
+    model: str, kept: str, number: int, running: Callable[..., Running]
+) -> None:
+    program = running(model, "sleeping", "next", kept)
+    check(program.end(number), number)
+    program.check_nothing_is_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_runs_inside_of_items_end_without_a_word_of_their_own(
+    number: int, running: Callable[..., Running]
+) -> None:
+    program = running("processes", "nested")
+    check(program.end(number), number)
     program.check_nothing_is_left()
 
 

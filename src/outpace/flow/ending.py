@@ -11,7 +11,7 @@ from types import TracebackType
 
 from outpace.flow.dispatch import Dispatcher
 from outpace.flow.show import fitting
-from outpace.flow.signals import Terminated
+from outpace.flow.signals import Recalled, Terminated
 
 OURS = __file__.rpartition("flow")[0]  # where our files are
 HURRY = 0.25  # seconds that what is running has to unwind once somebody wants it to end at once
@@ -19,6 +19,8 @@ HURRY = 0.25  # seconds that what is running has to unwind once somebody wants i
 
 def tell(dispatcher: Dispatcher, running: int, error: BaseException) -> None:
     """Say in one line on stderr what became of a run that was interrupted."""
+    if isinstance(error, Recalled):
+        return
     what = "terminated" if isinstance(error, Terminated) else "interrupted"
     say(f"{what}: {fates(dispatcher, running)}")
 

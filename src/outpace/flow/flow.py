@@ -150,6 +150,11 @@ class Flow:
             self.progress.started(self.dispatcher.total, self.began)
         return workers
 
+    @property
+    def is_on(self) -> bool:
+        """Say whether it has begun and not ended."""
+        return self.workers is not None and not self.over
+
     def running(self) -> Iterator[tuple[int, int, float]]:
         """Yield, for every item that runs now, its worker, its index, and since when."""
         running: Callable[[], Iterator[Any]] | None = getattr(self.workers, "running", None)

@@ -70,7 +70,7 @@ class Run(Face, Generic[T]):
         self._failed = ""  # what was raised
         self._over = ""  # why no loop over it can begin any more
         # A run that is dropped half-way, or alive at exit, still leaves nothing behind.
-        self._finalizer = weakref.finalize(self, _end, flow, self._releases, self._lock)
+        self._finalizer = weakref.finalize(self, _dropped, flow, self._releases, self._lock)
 
     @property
     def model(self) -> str:
@@ -117,8 +117,6 @@ class Run(Face, Generic[T]):
                 raise OutpaceError(msg)
         except GeneratorExit:
             over = LEFT
-            if self._is_on and (error := interrupted()) is not None:
-                self._cut_short(error)  # of the code around the loop, which is why that is left
             raise
         except (KeyboardInterrupt, Terminated) as error:
             raise self._told(error) from None
@@ -194,16 +192,11 @@ class Run(Face, Generic[T]):
         """End a run that was interrupted, without waiting for what is running, and say so."""
         going_on()
         try:
-            if self._is_on:
+            if self._flow.is_on:
                 self._flow.hurry()
             self.close()
         finally:
             self._flow.tell(error)
-
-    @property
-    def _is_on(self) -> bool:
-        """Say whether it has begun and not ended."""
-        return self._flow.workers is not None and not self._flow.over
 
     def __enter__(self) -> Run[T]:
         """Return itself."""
@@ -211,7 +204,7 @@ class Run(Face, Generic[T]):
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Close it."""
-        if isinstance(error, KeyboardInterrupt | Terminated) and self._is_on:
+        if isinstance(error, KeyboardInterrupt | Terminated) and self._flow.is_on:
             self._cut_short(error)
         self.close()
 
@@ -240,7 +233,8 @@ class Run(Face, Generic[T]):
             if self._releases.gi_running:  # type: ignore[attr-defined] # an item closes it, say
                 return False
             self._flow.ready.clear()
-            self._finalizer()
+            if self._finalizer.detach() is not None:
+                _end(self._flow, self._releases, self._lock)
         finally:
             self._lock.release()
         return True
@@ -314,8 +308,22 @@ def _close(flow: Flow) -> None:
         flow.closed()
 
 
-def _end(flow: Flow, work: Generator[Release, None, None], lock: threading.RLock) -> None:
+Work = Generator[Release, None, None]
+
+
+def _dropped(flow: Flow, work: Work, lock: threading.RLock) -> None:
     """End a run that nobody has any more, or that the program leaves behind.
+
+    There is nobody to raise an interruption to: Python would print it with frames of ours.
+    """
+    try:
+        _end(flow, work, lock)
+    except (KeyboardInterrupt, Terminated) as error:
+        flow.tell(error)
+
+
+def _end(flow: Flow, work: Work, lock: threading.RLock) -> None:
+    """End a run; in a hurry, and saying so, when that is because of a signal.
 
     It may be at work in a thread that is a daemon; then that one ends it, if it can in a moment.
     """
@@ -328,7 +336,17 @@ def _end(flow: Flow, work: Generator[Release, None, None], lock: threading.RLock
         if not lock.acquire(timeout=LAST):
             return
     try:
-        if not work.gi_running:  # type: ignore[attr-defined] # it is of a generator function
+        if work.gi_running:  # type: ignore[attr-defined] # it is of a generator function
+            return
+        # Raised by a signal outside of the run, in the code that takes its values, and on its way.
+        error = interrupted() if flow.is_on else None
+        if error is None:
             work.close()
+            return
+        flow.hurry()
+        try:
+            work.close()
+        finally:
+            flow.tell(error)
     finally:
         lock.release()

@@ -36,6 +36,10 @@ class Terminated(SystemExit):
     """The unwinding because of SIGTERM: out of whatever item is running, and out of the run."""
 
 
+class Recalled(Terminated):
+    """The unwinding of a worker that its caller ends, who says himself what became of the items."""
+
+
 class _Claim:
     """Whose the signals were, and what has become of those that arrived."""
 

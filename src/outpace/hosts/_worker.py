@@ -37,7 +37,7 @@ from outpace.flow.board import Shape
 from outpace.flow.data import Chunk, Failure, Report, Returned
 from outpace.flow.protocol import Call, Workers
 from outpace.flow.show import said
-from outpace.flow.signals import Terminated
+from outpace.flow.signals import Recalled, Terminated
 from outpace.hosts._chain import Bare, Chain, behind
 from outpace.hosts._family import BORN_OF
 from outpace.hosts._filters import set_filters
@@ -156,7 +156,7 @@ def _terminate(*_: object) -> None:
     warnings.simplefilter(
         "ignore", RuntimeWarning
     )  # a coroutine that is cut short is never awaited
-    raise Terminated
+    raise Recalled
 
 
 def _open(channel: Channel, hello: Message, shared: int) -> tuple[Workers | None, bool]:
