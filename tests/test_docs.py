@@ -224,6 +224,7 @@ def test_every_field_of_a_timelines_json_is_described_and_no_other():
     timeline.items.add(0, 0, 0.0, 1.0)
     timeline.intervals.add(0, 0, 0.0, 1.0)
     timeline.blocked.append(Blocked("a.py", 1, "sleep()", "0", 1.0, 1, "waiting", "do not"))
+    timeline.notes.append("what was put together")
 
     assert set(fields(as_json(timeline))) == described
 
