@@ -9,6 +9,7 @@ import operator
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 
 import outpace
@@ -44,7 +45,7 @@ THEIRS = {
     "initializer": "initializer= is setup= here, a function that makes a context manager",
     "max_retries": "max_retries= is retries= here",
     "desc": "desc= is progress= here",
-    "total": "total= is progress= here",
+    "total": "total= is progress= here, as in progress=True",
     "maxtasksperchild": "maxtasksperchild= is max_items= here",
     "backend": "backend= is model= here",
     "keep_order": "keep_order= is ordered= here",
@@ -68,6 +69,11 @@ def test_an_option_of_others_is_told_in_our_words(door: str, theirs: str) -> Non
     [
         ("map", "return_exceptions", "return_exceptions= is on_error= here"),
         ("run", "return_exceptions", "run has no option return_exceptions=; it has"),
+        (
+            "run",
+            "on_error",
+            "run has no option on_error=: it never raises for an item; see outcome.kind",
+        ),
         ("race", "n_jobs", "n_jobs= is workers= here"),
         ("race", "rounds", "rounds= is repeat= here"),
         ("race", "model", "race has no option model=; perhaps models= is meant"),
@@ -88,6 +94,15 @@ def test_the_other_doors_tell_it_too(door: str, theirs: str, says: str) -> None:
         arguments = (odd, [1])
     with pytest.raises(UsageTypeError, match=says):
         getattr(outpace, door)(*arguments, **{theirs: 1})
+
+
+@every_door
+def test_numbers_of_numpy_are_numbers(door: str) -> None:
+    numbers = {"workers": np.int64(2), "chunk": np.uint8(1), "retries": np.int32(1)}
+    run = getattr(outpace, door)(odd, [1], model="threads", timeout=np.float32(9), **numbers)
+    assert type(run.summary.in_flight) is int
+    with pytest.raises(UsageTypeError, match="chunk must be a whole number, not a float"):
+        getattr(outpace, door)(odd, [1], chunk=np.float64(2))
 
 
 def test_an_executor_takes_the_names_of_the_standard_pools() -> None:
@@ -227,6 +242,15 @@ def test_a_summary_shows_its_first_line() -> None:
     assert shown.startswith("<outpace.Summary: 3 items with serial (1 at once) in ")
     assert "\n" not in shown
     assert "were done before a choice was due" in run.summary._repr_html_()
+
+
+def test_a_timeline_shows_in_a_line_what_it_is_of() -> None:
+    run = outpace.map(odd, range(2), model="threads", in_flight=2)
+    assert len(list(run)) == 2
+    line = repr(run.timeline)
+    assert line.startswith("<outpace.Timeline threads: 2 items in ")
+    assert line.endswith("s>")
+    assert len(line) < 80
 
 
 def test_a_race_shows_in_a_line_what_won() -> None:

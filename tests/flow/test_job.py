@@ -52,8 +52,17 @@ BAD: dict[str, tuple[type[Exception], dict[str, Any], str]] = {
     # what is wrong: (the error, the arguments, what its one line must say)
     "not callable": (UsageTypeError, {"fn": 42}, "the function must be callable.*an int: 42"),
     "no function": (UsageTypeError, {"fn": None}, "must be callable.*NoneType"),
+    "takes two, hint": (
+        UsageTypeError,
+        {"fn": two},
+        "that way.*iterable for each.*starmap=True.*setup=",
+    ),
     "takes two": (UsageTypeError, {"fn": two}, r"two\(item\).*missing.*'state'.*functools.partial"),
-    "takes none": (UsageTypeError, {"fn": no_arguments}, r"no_arguments\(item\)"),
+    "takes none": (
+        UsageTypeError,
+        {"fn": no_arguments},
+        r"no_arguments\(item\).*; have it take item$",
+    ),
     "takes no state": (
         UsageTypeError,
         {"fn": one, "setup": open},

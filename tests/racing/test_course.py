@@ -198,6 +198,7 @@ def test_functions_can_have_setups_of_their_own() -> None:
         ({"in_flight": {"threads": 0}}, UsageError, "threads"),
         ({"budget": -1}, UsageError, "budget"),
         ({"budget": "3"}, UsageError, "budget"),
+        ({"models": 3}, UsageTypeError, "in a list, not 3"),
         ({"models": ["auto"]}, UsageError, "auto"),
         ({"in_flight": {"thread": 1}}, UsageError, "thread"),
         ({"functions": []}, UsageError, "function"),

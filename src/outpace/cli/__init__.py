@@ -45,6 +45,9 @@ class Parser(argparse.ArgumentParser):
     def _refuse(self, word: str) -> NoReturn:
         """Say that there is no such argument."""
         if not word.startswith("-"):
+            before = list(self.given)[: list(self.given).index(word)] if word in self.given else []
+            if len(before) > 1 and before[-2] == "--models":
+                self.error(f"put a comma between: --models {before[-1]},{word}")
             self.error(f"there is nothing that {word!r} could mean here")
         option = word.partition("=")[0]
         self.error(
@@ -55,6 +58,8 @@ class Parser(argparse.ArgumentParser):
         """Say which commands there are, and which may have been meant."""
         if action.dest == "command" and value not in (commands := list(action.choices or ())):
             meant = did_you_mean(value, commands)
+            if not meant and (":" in value or value in {"pages", "sums"}):
+                meant = f"; to race it: outpace race {value}"
             self.error(f"there is no command {value!r} among {', '.join(commands)}{meant}")
         super()._check_value(action, value)
 

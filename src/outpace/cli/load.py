@@ -34,7 +34,7 @@ def function(name: str) -> Callable[..., Any]:
             msg = f"{module_name} has no {attribute!r}{did_you_mean(repr(part), public)}"
             raise UsageError(msg) from None
     if not callable(found):
-        msg = f"{name} is {type(found).__name__}, not a function"
+        msg = f"{name} is not a function: it is of type {type(found).__name__}"
         raise UsageError(msg)
     return found  # type: ignore[no-any-return]
 

@@ -126,12 +126,19 @@ def check_function(fn: Callable[..., Any], arguments: int | None, *, takes_state
     except TypeError as error:
         name = getattr(fn, "__name__", type(fn).__name__)
         form = FORMS.get(arguments, "x, y, …") + ", state" * takes_state
-        hint = (
-            f"the {'second' if arguments == 1 else 'last'} argument is what setup opens"
-            if takes_state
-            else "bind other arguments with functools.partial, or open them in setup="
+        if takes_state:
+            hint = f"the {'second' if arguments == 1 else 'last'} argument is what setup opens"
+        elif "missing" in str(error):
+            hint = (
+                "give an iterable for each argument, or starmap=True where the items are tuples; "
+                "bind others with functools.partial, or open them in setup="
+            )
+        else:
+            hint = f"have it take {form}"
+        msg = (
+            f"outpace calls {name}({form}), and {name}{signature} cannot be called that way: {error}; "
+            f"{hint}"
         )
-        msg = f"outpace calls {name}({form}), and {name}{signature} cannot be called so: {error}; {hint}"
         raise UsageTypeError(msg) from None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import numbers
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
@@ -31,7 +32,7 @@ OURS = {
     "max_items": "maxtasksperchild max_tasks_per_child worker_lifespan",
     "max_memory": "memory memory_limit",
     "ordered": "unordered order keep_order preserve_order in_order",
-    "progress": "desc total tqdm pbar progress_bar show_progress verbose callback",
+    "progress, as in progress=True": "desc total tqdm pbar progress_bar show_progress verbose callback",
     "model": "backend executor pool prefer method mode kind",
     "repeat": "rounds runs trials",
     "budget, in seconds": "max_time seconds",
@@ -50,7 +51,7 @@ def door(fn: Door) -> Door:
     def checked(*args: Any, **options: Any) -> Any:
         if not options.keys() <= known:
             refuse(name, options, known)
-        return fn(*args, **options)
+        return fn(*args, **{option: _plain(value) for option, value in options.items()})
 
     return checked  # type: ignore[return-value] # it takes and gives what that one does
 
@@ -72,6 +73,8 @@ def _instead(door: str, given: str, known: list[str]) -> str:
     ours, _, more = THEIRS.get(given, "").partition(", ")
     if ours in known:
         return f"{given}= is {ours}= here{more and f', {more}'}"
+    if given == "on_error" and door in ("run", "arun"):
+        return f"{door} has no option on_error=: it never raises for an item; see outcome.kind"
     if given == "items":
         return f"the items have no name: outpace.{door}(fn, items)"
     import difflib  # noqa: PLC0415 - for who has made a mistake
@@ -80,3 +83,10 @@ def _instead(door: str, given: str, known: list[str]) -> str:
     if close:
         return f"{door} has no option {given}=; perhaps {close[0]}= is meant"
     return f"{door} has no option {given}=; it has {'=, '.join(known)}="
+
+
+def _plain(value: Any) -> Any:
+    """Return NumPy's numbers, and others', as Python's own: no file could hold them."""
+    if isinstance(value, bool | int | float) or not isinstance(value, numbers.Real):
+        return value
+    return int(value) if isinstance(value, numbers.Integral) else float(value)

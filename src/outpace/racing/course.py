@@ -19,6 +19,7 @@ from outpace.errors import (
     SetupError,
     TransferError,
     UsageError,
+    UsageTypeError,
     WorkerStartError,
 )
 from outpace.flow.board import Board
@@ -292,6 +293,8 @@ def _with_serial_first(models: Sequence[str] | None, jobs: Sequence[Job]) -> lis
         return names() + (request_names() if with_requests else [])
     if isinstance(models, str):
         models = [name.strip() for name in models.split(",") if name.strip()]
+    if not isinstance(models, Iterable):
+        raise UsageTypeError(f"models are names of outpace.models(), in a list, not {models!r:.80}")
     chosen = list(dict.fromkeys(models))
     if not chosen:
         raise UsageError(f"no models are named; there are {', '.join(names())}")

@@ -9,7 +9,7 @@ are not objects: ten thousand items are a dozen arrays.
 add up to at most 1, and a picture shows heights instead of an order that nobody measured. What no
 interval covers is idle.
 
-Pure: no clock, no thread, no I/O. Tested by `tests/record/test_timeline.py`.
+Pure: no clock, no thread, no I/O. Tested by `tests/record/test_properties.py`.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class Writer(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Timeline:
     """Be what ran when under one model. Draws itself in a notebook; `save` writes a picture of it.
 
@@ -215,6 +215,13 @@ class Timeline:
                 "a timeline that was put together by hand has no writer to save it with"
             )
         self.writer.save(self, path)
+
+    def __repr__(self) -> str:
+        """Say in one line of what, and how much, it is."""
+        items, lanes = sum(self.items.count), len(self.lanes)
+        return (
+            f"<outpace.Timeline {self.model}: {items} items in {lanes} lanes, {self.span_s:.3g} s>"
+        )
 
     def _repr_html_(self) -> str | None:
         """Draw itself in a notebook."""
