@@ -23,18 +23,19 @@ LATENCY = 0.02  # seconds of each page, so that a run lasts long enough to be ki
 START_UP = 0.25  # seconds that a program takes to begin
 
 
-def start(*args: str) -> subprocess.Popen[bytes]:
+def start(temporary: Path, *args: str) -> subprocess.Popen[bytes]:
+    """Start it, with a folder for what Python itself leaves there when it is killed (`tempfile`)."""
     return subprocess.Popen(
         [sys.executable, "-m", "outpace", "fetch", *args, "--retries", "0", "--quiet"],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
 
 
-def kill_after(seconds: float, *args: str) -> bool:
+def kill_after(seconds: float, temporary: Path, *args: str) -> bool:
     """Run it, kill it after so long; say whether it had ended by itself before."""
-    process = start(*args)
+    process = start(temporary, *args)
     try:
         process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -53,7 +54,10 @@ def kill_after(seconds: float, *args: str) -> bool:
         pytest.param(20_000, 30, 128, marks=pytest.mark.timeout(1200)),
     ],
 )
-def test_a_run_killed_again_and_again_is_as_if_it_never_was(tmp_path, name, count, kills, at_once):
+def test_a_run_killed_again_and_again_is_as_if_it_never_was(
+    tmp_path, tmp_path_factory, *, name, count, kills, at_once
+):
+    temporary = tmp_path_factory.mktemp("killed")
     into, dice = tmp_path / name, random.Random(0)
     killed = 0
     with server.running(LATENCY) as base:
@@ -64,10 +68,10 @@ def test_a_run_killed_again_and_again_is_as_if_it_never_was(tmp_path, name, coun
         began = time.monotonic()
         share = count / (at_once / LATENCY) / kills  # seconds of work between two kills
         while killed < kills:
-            if kill_after(START_UP + dice.random() * 1.4 * share, *args):
+            if kill_after(START_UP + dice.random() * 1.4 * share, temporary, *args):
                 break
             killed += 1
-        done = start(*args)
+        done = start(temporary, *args)
         output, _ = done.communicate(timeout=600)
         assert done.returncode == 0, output
 

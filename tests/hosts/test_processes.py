@@ -210,6 +210,9 @@ class Awkward(Exception):  # noqa: N818 - a name to be met in a message
     def __init__(self, a: int, b: int) -> None:
         super().__init__(f"{a} {b}")
 
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return Awkward, ("1 2",)
+
 
 class Unsendable(Exception):  # noqa: N818
     """Cannot be pickled."""
