@@ -8,7 +8,7 @@
                   a record the caller's memory is flat
     waits         5 % misbehave among items that wait: at most 1.5 times the pure waiting
     late          items that end just when their timeout does, in threads: none is lost, none hangs
-    attacked      workers and the template are killed and stopped from outside, at random moments
+    attacked      workers and the template are killed from outside, or stopped for a moment
     ended         programs that are interrupted, terminated and killed at random moments
     limits        programs with few descriptors, and with little memory
     stdio         programs without stdin, stdout or stderr

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,25 @@ def test_a_template_that_was_killed_is_replaced(memory: Shared) -> None:
         after.sock.close()
         assert template.wait_death(after.pid, 20).exitcode == 0
         before.sock.close()  # it is nobody's child now, and ends all the same
+
+
+def test_a_template_that_is_killed_while_it_is_to_fork_is_replaced_too(
+    memory: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = socket.send_fds
+
+    def kill_first(*message: Any) -> int:
+        os.kill(template._process.pid, signal.SIGKILL)
+        monkeypatch.setattr(socket, "send_fds", send)
+        return send(*message)
+
+    with contextlib.closing(Template([])) as template:
+        (before,) = template.launch([memory.fd])
+        monkeypatch.setattr(socket, "send_fds", kill_first)
+        (after,) = template.launch([memory.fd])
+        after.sock.close()
+        assert template.wait_death(after.pid, 20).exitcode == 0
+        before.sock.close()
 
 
 def test_a_template_that_cannot_start_is_said_to_have_ended_and_how(

@@ -125,7 +125,7 @@ class Template:
 
     def _begin(self) -> None:
         """Start a template, the first one or another."""
-        self._gone = False
+        self._gone = self._has_forked = False
         self._records = bytearray()
         self._started: list[int] = []
         self._refused = 0  # the error number of a fork that failed
@@ -149,7 +149,14 @@ class Template:
         launched: list[Launched] = []
         try:
             while some := shared[len(launched) : len(launched) + AT_ONCE]:
-                launched += self._fork(some)
+                try:
+                    launched += self._fork(some)
+                except WorkerStartError:
+                    if not (self._gone and self._has_forked):
+                        raise
+                    self._retire()  # it was killed just now; if the next one ends too, so be it
+                    self._begin()
+                    launched += self._fork(some)
         except BaseException:
             for one in launched:
                 one.sock.close()
@@ -187,6 +194,7 @@ class Template:
                 f"the process that starts the workers {how}; what it printed, if anything, says why"
             )
             raise WorkerStartError(msg)
+        self._has_forked = True
         return list(map(Launched, self._started, ours))
 
     def watched(self) -> socket.socket | None:
