@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -40,13 +41,18 @@ class World:
         self.sockets: list[socket.socket] = []
         monkeypatch.setattr(_goodbye, "clock", lambda: self.now)
 
-    def worker(self, pid: int, *, busy: bool, **takes: float) -> None:
+    def worker(self, pid: int, *, busy: bool, stuck: bool | None = None, **takes: float) -> None:
         """Add one; `told`, `asked` and `killed` say how long it takes to end after that."""
         ours, theirs = socket.socketpair()
         self.sockets += [ours, theirs]
         channel = SimpleNamespace(sock=ours)
         process = SimpleNamespace(kill_group=partial(self.kill, pid))
-        self.workers[pid] = SimpleNamespace(process=process, channel=channel, is_busy=busy)
+        self.workers[pid] = SimpleNamespace(
+            process=process,
+            channel=channel,
+            is_busy=busy,
+            is_stuck=busy if stuck is None else stuck,
+        )
         if "told" in takes:
             self.ends[pid] = takes["told"]
         self.takes[pid] = {signal.SIGTERM: takes.get("asked", 1e9), 9: takes.get("killed", 0.001)}
@@ -98,6 +104,13 @@ def test_busy_workers_that_do_not_are_killed(world: World) -> None:
     assert world.now == 1.0  # the idle one was waited for
 
 
+def test_busy_workers_that_have_left_their_item_have_time_for_their_setups(world: World) -> None:
+    world.worker(1, busy=True, stuck=False, asked=3.0)
+    assert world.goodbye() is None
+    assert world.signals == [(1, signal.SIGTERM)]
+    assert world.now == pytest.approx(3.0)
+
+
 def test_a_setup_that_does_not_close_is_an_error_and_killed(world: World) -> None:
     world.worker(1, busy=False)
     error = world.goodbye()
@@ -129,6 +142,7 @@ def test_a_run_that_is_left_takes_no_longer_than_its_setups_need(
     @contextlib.contextmanager
     def setup() -> Iterator[None]:
         yield
+        time.sleep(2 * HURRY)
         (tmp_path / str(os.getpid())).touch()
 
     options: dict[str, Any] = {"model": "processes", "workers": 2, "chunk": 1, "setup": setup}

@@ -156,6 +156,8 @@ class Lane:
     def close(self) -> None:
         """Close the setup and the lane's loop; raise `SetupError` when the setup's exit fails."""
         self._closing = True
+        if not self.abandoned:  # else the row is another's by now
+            self.row.clear()
         if self._loop is None:
             self._close_setup()
         else:

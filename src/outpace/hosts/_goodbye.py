@@ -1,6 +1,6 @@
 """The end of a run's workers: idle ones close their setups in peace, busy ones are made to stop.
 
-A worker that is still on items has `HURRY` seconds to unwind before it is killed; the exit of a setup
+A worker that is on an item has `HURRY` seconds to unwind from it before it is killed; the exit of a setup
 has `EXIT_PATIENCE`, because it may flush files or say goodbye to a server, or `HURRY` when somebody
 wants everything to end at once. Tested by `tests/hosts/test_processes.py`.
 """
@@ -37,7 +37,7 @@ def say_goodbye(
         if pid in busy:
             worker.process.kill_group(signal.SIGTERM)
     _listen(workers, turn, began + (0.0 if not busy else HURRY), busy)
-    _kill(workers[pid] for pid in busy & workers.keys())
+    _kill([workers[pid] for pid in busy & workers.keys() if workers[pid].is_stuck])
     _listen(workers, turn, began + (HURRY if hurry else EXIT_PATIENCE), workers)
     if not workers:
         return None

@@ -66,6 +66,11 @@ class Peer:
         """Say whether it has items that it has not reported, or is still starting."""
         return self.out.chunks > 0 or not self.ready
 
+    @property
+    def is_stuck(self) -> bool:
+        """Say whether it has not come out of an item, or of its start."""
+        return not self.ready or any(self.shared.board.running())
+
     def ask(self, now: float) -> None:
         """Ask for an answer; one whose thread keeps the GIL can't give any."""
         self.asked = now

@@ -28,6 +28,7 @@ import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import outpace.drivers
@@ -51,6 +52,7 @@ from outpace.hosts._wire import NOTHING, Channel, Message, Packed, pack
 SACRIFICE = 300  # of 1000, see proc(5): above what the caller may have, below what is to go first
 _over = threading.Event()  # the worker has said all it has to say
 _speaking = threading.RLock()  # one thread at a time sends to the caller
+_state = SimpleNamespace(leaving=False)  # the worker begins no more items
 
 
 def main(where: str, shared: str = "-1") -> None:
@@ -108,7 +110,9 @@ def _serve(channel: Channel, shared: int) -> None:
     except (SetupError, WorkerStartError) as failed:  # of a lane that was hired for an item
         _say_failed(channel, failed)
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a setup's exit is not cut short
+        # A setup's exit is not cut short. No call, in which a signal could still raise, and the handler
+        # stays: of a signal that is under way when it goes, Python complains on stderr.
+        _state.leaving = True
         try:
             workers.close()
         except SetupError as failed:
@@ -153,6 +157,8 @@ def _ending(channel: Channel) -> Iterator[None]:
 
 def _terminate(*_: object) -> None:
     """Unwind from whatever item is running, so that setups are closed."""
+    if _state.leaving:
+        return
     warnings.simplefilter(
         "ignore", RuntimeWarning
     )  # a coroutine that is cut short is never awaited
