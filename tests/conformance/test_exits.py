@@ -21,7 +21,7 @@ PROGRAM = """
 import asyncio, itertools, sys, threading, time
 import outpace
 settings = {"model": sys.argv[1], "workers": 2, "in_flight": 3, "chunk": 1}
-seen = threading.Semaphore(0)
+seen = {plain: threading.Semaphore(0) for plain in (True, False)}  # both are under way at the end
 
 def short(item):
     time.sleep(0.002)
@@ -41,17 +41,18 @@ async def hangs_as_coroutine(item):
 
 def plain(fn):
     for _ in outpace.map(fn, itertools.count(), **settings):
-        seen.release()
+        seen[True].release()
 
 async def awaited(fn):
     async for _ in outpace.amap(fn, itertools.count(), **settings):
-        seen.release()
+        seen[False].release()
 
 for fn in map(globals().get, sys.argv[2:]):
     threading.Thread(target=plain, args=(fn,), daemon=True).start()
     threading.Thread(target=lambda fn=fn: asyncio.run(awaited(fn)), daemon=True).start()
-    for _ in range(4):
-        seen.acquire()
+    for one in seen.values():
+        one.acquire()
+        one.acquire()
 print("the end")
 """
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -212,25 +211,46 @@ def test_a_thread_that_cannot_have_a_loop_hangs_nothing(monkeypatch: pytest.Monk
         driver.open(Call(later, is_async=True), 4)
 
 
-def test_when_no_more_threads_can_be_started_it_says_how_many_could(
+def test_when_no_more_threads_can_be_started_those_that_could_carry_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     start, started = threading.Thread.start, itertools.count()
 
     def limited(self: threading.Thread) -> None:
-        if next(started) == 3:
+        if 3 <= next(started) < 5:
             raise RuntimeError("can't start new thread")
         start(self)
 
     monkeypatch.setattr(threading.Thread, "start", limited)
-    done = threading.Event()
-    workers = driver.open(Call(lambda _: done.wait(20)), 10)
-    for n in range(10):
+    held = threading.Semaphore(0)
+
+    def wait(item: int) -> int:
+        assert held.acquire(timeout=20)
+        return item
+
+    workers = driver.open(Call(wait), 10)
+    for n in range(6):
         workers.start(Chunk(n, [n]))
-    with pytest.raises(WorkerStartError, match=r"only 3 of 10 threads .* use a lower in_flight="):
-        list(iter(partial(workers.reports, 20), None))  # until it raises
-    done.set()
+    with pytest.warns(RuntimeWarning, match=r"only 3 of 10 threads .* use a lower in_flight="):
+        workers.reports(0)
+    held.release(6)
+    done: set[int] = set()
+    while len(done) < 6:
+        done.update(*(report.indexes for report in workers.reports(20)))
+    workers.start(Chunk(6, [6]))  # it has been mended meanwhile
+    held.release()
+    while len(done) < 7:
+        done.update(*(report.indexes for report in workers.reports(20)))
     workers.close()
+
+
+def test_when_no_thread_at_all_can_be_started_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def limited(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with pytest.raises(WorkerStartError, match=r"only 0 of 10 threads .* use a lower in_flight="):
+        driver.open(Call(str), 10)
 
 
 def test_a_lane_that_breaks_is_an_error_and_not_a_hang() -> None:

@@ -21,6 +21,7 @@ import contextlib
 import queue
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 
 from outpace.drivers import _lane
@@ -96,13 +97,15 @@ class ThreadWorkers:
         self._watch = Watch(call.timeout, clock()) if keeps_time and call.timeout else None
 
     def hire(self) -> None:
-        """Start one more thread; raise `WorkerStartError` when that cannot be."""
+        """Start one more thread, or go on with those that there are; raise when there is none."""
         number = len(self._threads)
         try:
             self._start(number)
-        except WorkerStartError:
-            if not number or threading.main_thread().is_alive():
-                raise  # else the interpreter ends: those that are there do what there is to do
+        except WorkerStartError as error:
+            if not number:
+                raise
+            if threading.main_thread().is_alive():  # else the interpreter ends, and none can start
+                warnings.warn(str(error), RuntimeWarning, stacklevel=2)
 
     @interruptible
     def wait_ready(self) -> None:
@@ -168,12 +171,14 @@ class ThreadWorkers:
     def _hire_wanted(self) -> bool:
         """Hire a thread for each chunk that found none; return False when that takes too long."""
         until = clock() + HIRING
-        while self._wanted and len(self._threads) < self.slots:
+        while self._wanted and (before := len(self._threads)) < self.slots:
             if clock() > until:
                 return False
             self._wanted -= 1
             if not self._is_idle():
                 self.hire()
+                if len(self._threads) == before:  # nor can another: until the next chunk is due
+                    break
         self._wanted = 0
         return True
 
@@ -187,7 +192,7 @@ class ThreadWorkers:
         thread = threading.Thread(target=self._work, args=(number,), name=name, daemon=True)
         try:
             thread.start()
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             msg = (
                 f"only {len(self._threads)} of {self.slots} threads could be started: {error}; "
                 "use a lower in_flight="

@@ -1,8 +1,8 @@
 """The end of a run's workers: idle ones close their setups in peace, busy ones are made to stop.
 
-A worker that is on an item has `HURRY` seconds to unwind from it before it is killed; the exit of a setup
-has `EXIT_PATIENCE`, because it may flush files or say goodbye to a server, or `HURRY` when somebody
-wants everything to end at once. Tested by `tests/hosts/test_processes.py`.
+A worker that is on an item has `HURRY` seconds to unwind from it before it is killed; the exit of a
+setup has `EXIT_PATIENCE`, because it may flush files or say goodbye to a server, or `HURRY` when
+somebody wants everything to end at once. Tested by `tests/hosts/test_goodbye.py`.
 """
 
 from __future__ import annotations
