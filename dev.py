@@ -2,9 +2,9 @@
 
     python3 dev.py race                 race the two experiments, pages and sums, on this machine
     python3 dev.py race ARGS            the same as `outpace race ARGS`
-    python3 dev.py test [PYTEST ARGS]   the tests, in 2 processes: 3 to 5 minutes on two quiet cores
+    python3 dev.py test [PYTEST ARGS]   the tests, in 3 processes: 4 to 5 minutes on two quiet cores
     python3 dev.py test --fast          those that take a minute in all
-    python3 dev.py test --thorough      these and the rest of joblib's own, of which else a quarter runs
+    python3 dev.py test --thorough      these and the long ones: joblib's own, 20,000 pages killed 30 times
     python3 dev.py test --every-python  the tests on every CPython >= 3.11 that is found here
     python3 dev.py test --others        the tests on every one but this
     python3 dev.py test --lowest        the tests with the lowest versions that pyproject.toml allows
@@ -47,8 +47,11 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent
 WINDOWS = os.name == "nt"
-TEST_WORKERS = 2  # finds tests that disturb each other, and does not drown a small machine
+TEST_WORKERS = 3  # finds tests that disturb each other; some wait, and two would leave cores idle
 SLOW = "worker processes, signals, whole races, the docs' examples, and the suites of CPython and joblib"
+THOROUGH = (
+    "joblib's own tests, 20,000 pages whose fetching is killed 30 times, and a torture that waits"
+)
 PROGRAMS = {  # the marker of the tests that need a program: the names that it goes by
     "needs_nginx": ("nginx",),
     "needs_chromium": ("chromedriver",),  # it comes with Chromium (Debian: chromium-driver)
@@ -289,7 +292,7 @@ def test(args: list[str]) -> int:
     if fast:
         print(f"left out by --fast: tests marked slow, which are most of those of {SLOW}")
     elif not thorough:
-        print("left out without --thorough: three quarters of joblib's own tests")
+        print(f"left out without --thorough: {THOROUGH}")
     return code
 
 

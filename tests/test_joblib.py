@@ -17,8 +17,8 @@ import outpace
 from outpace.errors import UsageError
 
 pytestmark = pytest.mark.slow
-# Of joblib's own tests, to be run at the same time. A minute of CPU each: most start workers anew.
-PARTS = [0, *(pytest.param(part, marks=pytest.mark.thorough) for part in (1, 2, 3))]
+# Of joblib's own tests, to be run at the same time. Half a minute of CPU each: most start workers anew.
+PARTS = [0, 1, 2, 3]
 
 # joblib's own tests: what is not run, as patterns of names, and why.
 OTHERS = "another backend of joblib's, in which nothing of ours takes part"
@@ -135,6 +135,7 @@ def test_a_wrong_option_is_one_clear_line(options, says) -> None:
         pass
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", PARTS)
 def test_joblibs_own_tests_pass(tmp_path, part) -> None:

@@ -32,7 +32,14 @@ def parts() -> list[str]:
     return [f"items-{model}" for model in models] + names[1:]
 
 
-@pytest.mark.parametrize("part", parts())
+@pytest.mark.parametrize(
+    "part",
+    [
+        # It compares with pure waiting, of which there has to be much.
+        pytest.param(part, marks=pytest.mark.thorough if part == "waits" else ())
+        for part in parts()
+    ],
+)
 def test_nothing_deviates_in_a_small_torture(part: str) -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), *SMALL, "--only", part],

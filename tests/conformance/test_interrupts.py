@@ -305,7 +305,7 @@ def test_runs_inside_of_items_end_without_a_word_of_their_own(
     program.check_nothing_is_left()
 
 
-MOMENTS = 30
+MOMENTS = 15
 
 
 def test_sigterm_at_whatever_moment_ends_a_program_in_the_same_way(
@@ -319,7 +319,7 @@ def test_sigterm_at_whatever_moment_ends_a_program_in_the_same_way(
         program = Running(folder, command, stopwatch)
         try:
             program.wait_for("here")
-            time.sleep(n * 0.0011)  # as good as any: a frame takes a fraction of a millisecond
+            time.sleep(n * 0.0022)  # as good as any: a frame takes a fraction of a millisecond
             check(program.end(signal.SIGTERM), signal.SIGTERM)
             program.check_nothing_is_left()
         finally:

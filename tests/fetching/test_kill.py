@@ -51,7 +51,7 @@ def kill_after(seconds: float, temporary: Path, *args: str) -> bool:
     ("count", "kills", "at_once"),
     [
         (1500, 4, 16),
-        pytest.param(20_000, 30, 128, marks=pytest.mark.timeout(1200)),
+        pytest.param(20_000, 30, 128, marks=[pytest.mark.timeout(1200), pytest.mark.thorough]),
     ],
 )
 def test_a_run_killed_again_and_again_is_as_if_it_never_was(

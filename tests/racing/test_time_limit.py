@@ -15,7 +15,7 @@ from outpace.racing import course, machine, plan
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="breaks in by a signal; needs POSIX")
 
-BUDGET = 2.0
+BUDGET = 1.0
 SLACK = 10.0  # seconds beyond it, on a busy machine
 
 
