@@ -4,7 +4,7 @@
     python3 dev.py race ARGS            the same as `outpace race ARGS`
     python3 dev.py test [PYTEST ARGS]   the tests, in 3 processes: 4 to 5 minutes on two quiet cores
     python3 dev.py test --fast          those that take a minute in all
-    python3 dev.py test --thorough      these and the long ones: joblib's own, 20,000 pages killed 30 times
+    python3 dev.py test --thorough      these and the longest, half of them joblib's own
     python3 dev.py test --every-python  the tests on every CPython >= 3.11 that is found here
     python3 dev.py test --others        the tests on every one but this
     python3 dev.py test --lowest        the tests with the lowest versions that pyproject.toml allows
