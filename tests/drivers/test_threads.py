@@ -244,6 +244,25 @@ def test_when_no_more_threads_can_be_started_those_that_could_carry_on(
     workers.close()
 
 
+def test_an_interrupt_between_the_start_of_a_thread_and_its_count_leaves_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start, started = threading.Thread.start, itertools.count()
+
+    def interrupted(self: threading.Thread) -> None:
+        start(self)
+        if next(started) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    workers = driver.open(Call(str), 2)
+    for n in range(3):
+        workers.start(Chunk(n, [n]))
+    with pytest.raises(KeyboardInterrupt):
+        workers.reports(0)
+    workers.close()
+
+
 def test_when_no_thread_at_all_can_be_started_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def limited(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

@@ -156,8 +156,6 @@ class Lane:
     def close(self) -> None:
         """Close the setup and the lane's loop; raise `SetupError` when the setup's exit fails."""
         self._closing = True
-        if not self.abandoned:  # else the row is another's by now
-            self.row.clear()
         if self._loop is None:
             self._close_setup()
         else:
@@ -165,6 +163,8 @@ class Lane:
 
     def _close_setup(self) -> None:
         """Close the setup."""
+        if worker_process:  # elsewhere it still says what was cut short
+            self.row.clear()
         try:
             self._wait_for(self._exits.aclose())
         except BaseException as error:

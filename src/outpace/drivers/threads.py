@@ -148,8 +148,7 @@ class ThreadWorkers:
     def close(self) -> None:
         """Let each thread end after the item it is on, and wait for that, unless in a hurry."""
         self._closing.set()
-        for _ in self._threads:
-            self._inbox.put(None)
+        self._inbox.put(None)  # each that ends puts another, so that there are enough for all
         for lane in list(self._lanes.values()):
             lane.interrupt()
         until = clock() + HURRY
@@ -244,6 +243,8 @@ class ThreadWorkers:
         except BaseException as error:  # noqa: BLE001 - not an item's, but the lane's: a broken loop
             self._say(lane, error)
         finally:
+            if self._closing.is_set():
+                self._inbox.put(None)
             try:
                 lane.close()
             except BaseException as error:  # noqa: BLE001 - it is raised by `close`
