@@ -21,7 +21,7 @@ from outpace.errors import (
     UsageError,
     did_you_mean,
 )
-from outpace.flow.job import check_positive
+from outpace.flow.amounts import check_positive
 from outpace.flow.protocol import Call, Care, Driver, Host, Workers
 from outpace.machine import usable_cpus
 
@@ -189,8 +189,8 @@ def opening(
     `in_flight` is an upper bound: a model that cannot use it all (serial, processes) takes less. There
     are no more worker processes than the `total` of items, if that is known.
     """
-    check_positive("workers", workers)
-    check_positive("in_flight", in_flight)
+    workers = check_positive("workers", workers)
+    in_flight = check_positive("in_flight", in_flight)
     in_flight = in_flight and min(in_flight, MOST)
     model = find(name, for_requests=for_requests)
     if (reason := model.unavailable()) is not None:

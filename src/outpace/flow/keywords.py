@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import numbers
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
@@ -51,7 +50,7 @@ def door(fn: Door) -> Door:
     def checked(*args: Any, **options: Any) -> Any:
         if not options.keys() <= known:
             refuse(name, options, known)
-        return fn(*args, **{option: _plain(value) for option, value in options.items()})
+        return fn(*args, **options)
 
     return checked  # type: ignore[return-value] # it takes and gives what that one does
 
@@ -83,10 +82,3 @@ def _instead(door: str, given: str, known: list[str]) -> str:
     if close:
         return f"{door} has no option {given}=; perhaps {close[0]}= is meant"
     return f"{door} has no option {given}=; it has {'=, '.join(known)}="
-
-
-def _plain(value: Any) -> Any:
-    """Return NumPy's numbers, and others', as Python's own: no file could hold them."""
-    if isinstance(value, bool | int | float) or not isinstance(value, numbers.Real):
-        return value
-    return int(value) if isinstance(value, numbers.Integral) else float(value)
