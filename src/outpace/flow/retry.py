@@ -18,6 +18,7 @@ from typing import Any
 from outpace.errors import TransferError, UsageError, UsageTypeError
 from outpace.flow.amounts import real, whole
 from outpace.flow.data import Failure
+from outpace.flow.keywords import door
 from outpace.flow.show import said, shown
 from outpace.machine import LONGEST_WAIT
 
@@ -102,6 +103,9 @@ class Retry:
                 not isinstance(error, TransferError) or TransferError in classes
             )
         return bool(self.on(error))
+
+
+Retry.__init__ = door(Retry.__init__)  # type: ignore[method-assign] # `dataclass` has written it
 
 
 def _checked_seconds(name: str, value: object) -> float:
