@@ -79,6 +79,16 @@ class Opening:
 
     def open(self, call: Call) -> Workers:
         """Open the workers, in a thread of their own where this one has a loop running already."""
+        try:
+            return self._opened(call)
+        except (AttributeError, ImportError) as error:
+            from outpace.flow.shadowed import explain  # noqa: PLC0415 - for who has such a file
+
+            explain(error)
+            raise
+
+    def _opened(self, call: Call) -> Workers:
+        """Do what `open` promises."""
         if self.of.host is not None:
             return self.of.host.open(call, self.of.driver, self.workers, self.slots, self.care)
         from outpace.drivers._lane import needs_loop  # noqa: PLC0415 - the driver has it; we need not

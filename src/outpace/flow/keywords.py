@@ -58,7 +58,13 @@ def door(fn: Door) -> Door:
     def checked(*args: Any, **options: Any) -> Any:
         if not options.keys() <= known:
             refuse(name, options, known)
-        return fn(*args, **options)
+        try:
+            return fn(*args, **options)
+        except (AttributeError, ImportError) as error:
+            from outpace.flow.shadowed import explain  # noqa: PLC0415 - for who has such a file
+
+            explain(error)
+            raise
 
     return checked  # type: ignore[return-value] # it takes and gives what that one does
 
