@@ -153,9 +153,8 @@ def _ending(channel: Channel) -> Iterator[None]:
 
 def _terminate(*_: object) -> None:
     """Unwind from whatever item is running, so that setups are closed."""
-    warnings.simplefilter(
-        "ignore", RuntimeWarning
-    )  # a coroutine that is cut short is never awaited
+    # A coroutine that is cut short is never awaited.
+    warnings.simplefilter("ignore", RuntimeWarning)
     raise Recalled
 
 

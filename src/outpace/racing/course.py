@@ -93,9 +93,8 @@ class Course:
         if limit is None or not limit > 0:
             msg = f"budget is a number of seconds and more than 0, not {shown(budget)}"
             raise UsageError(msg)
-        make_job(
-            _first(functions), items, setup=_first(setup), record=record
-        )  # says what is wrong with them
+        # It says what is wrong with them.
+        make_job(_first(functions), items, setup=_first(setup), record=record)
         self.items = list(items)
         if not self.items:
             msg = "there are no items to race with"
