@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
 import itertools
 import operator
@@ -94,6 +95,31 @@ def test_the_other_doors_tell_it_too(door: str, theirs: str, says: str) -> None:
         arguments = (odd, [1])
     with pytest.raises(UsageTypeError, match=says):
         getattr(outpace, door)(*arguments, **{theirs: 1})
+
+
+@pytest.mark.parametrize(
+    ("theirs", "says"),
+    [
+        ("tries", "^tries= is times= here, how often after the first attempt$"),
+        ("max_retries", "^max_retries= is times= here"),
+        ("exceptions", "^exceptions= is on= here, an exception class, several, or a function$"),
+        ("delay", "^delay= is wait= here, in seconds$"),
+        ("max_delay", "^max_delay= is longest= here"),
+        ("longst", r"^Retry has no option longst=; perhaps longest= is meant$"),
+        ("colour", "^Retry has no option colour=; it has longest=, on=, times=, wait=$"),
+    ],
+)
+def test_retry_tells_it_too(theirs: str, says: str) -> None:
+    with pytest.raises(UsageTypeError, match=says):
+        outpace.Retry(**{theirs: 3})
+
+
+def test_retry_is_still_what_a_dataclass_is() -> None:
+    retry = outpace.Retry(2, wait=0.5)
+
+    assert list(inspect.signature(outpace.Retry).parameters) == ["times", "on", "wait", "longest"]
+    assert pickle.loads(pickle.dumps(retry)) == retry == outpace.Retry(times=2, wait=0.5)
+    assert dataclasses.replace(retry, times=3).times == 3
 
 
 @every_door

@@ -1,21 +1,28 @@
 """Run the same work under any concurrency model, race the models, and use the best one."""
 
-from typing import TYPE_CHECKING, Any
+try:
+    from signal import SIGINT as _SIGINT  # noqa: F401 - what every run needs is missed here already
+    from typing import TYPE_CHECKING, Any
 
-from outpace.api import (
-    amap,
-    arun,
-    fetch,
-    map,  # noqa: A004 - the public name
-    race,
-    register_joblib,
-    run,
-)
-from outpace.errors import OutpaceError
-from outpace.flow.data import Cancelled, Done, Failed, Lost, Outcome, Summary, TimedOut
-from outpace.flow.retry import Retry
-from outpace.flow.run import Run
-from outpace.registry import models
+    from outpace.api import (
+        amap,
+        arun,
+        fetch,
+        map,  # noqa: A004 - the public name
+        race,
+        register_joblib,
+        run,
+    )
+    from outpace.errors import OutpaceError
+    from outpace.flow.data import Cancelled, Done, Failed, Lost, Outcome, Summary, TimedOut
+    from outpace.flow.retry import Retry
+    from outpace.flow.run import Run
+    from outpace.registry import models
+except (AttributeError, ImportError) as error:
+    from outpace.flow.shadowed import explain
+
+    explain(error)
+    raise
 
 if TYPE_CHECKING:
     from outpace.futures.executor import Executor

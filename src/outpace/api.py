@@ -8,9 +8,10 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from outpace.errors import UsageError
+from outpace.flow.amounts import check_positive
 from outpace.flow.data import Outcome, Record
 from outpace.flow.flow import Flow
-from outpace.flow.job import Job, check_positive, make_care, make_job
+from outpace.flow.job import Job, make_care, make_job
 from outpace.flow.keywords import door
 from outpace.flow.retry import Retry
 from outpace.flow.run import Run
@@ -191,8 +192,8 @@ def _flow(
         shown = make_progress(progress)
     if model == "auto":
         if not job.call.is_async:
-            check_positive("workers", workers)
-            check_positive("in_flight", in_flight)
+            workers = check_positive("workers", workers)
+            in_flight = check_positive("in_flight", in_flight)
             from outpace.auto import Auto  # noqa: PLC0415 - 5 of the 40 ms of `import outpace`
 
             return Flow(job, Auto(job.total, workers, in_flight, care), _recorder(job), shown)

@@ -21,7 +21,7 @@ from outpace.errors import (
     UsageError,
     did_you_mean,
 )
-from outpace.flow.job import check_positive
+from outpace.flow.amounts import check_positive
 from outpace.flow.protocol import Call, Care, Driver, Host, Workers
 from outpace.machine import usable_cpus
 
@@ -79,6 +79,16 @@ class Opening:
 
     def open(self, call: Call) -> Workers:
         """Open the workers, in a thread of their own where this one has a loop running already."""
+        try:
+            return self._opened(call)
+        except (AttributeError, ImportError) as error:
+            from outpace.flow.shadowed import explain  # noqa: PLC0415 - for who has such a file
+
+            explain(error)
+            raise
+
+    def _opened(self, call: Call) -> Workers:
+        """Do what `open` promises."""
         if self.of.host is not None:
             return self.of.host.open(call, self.of.driver, self.workers, self.slots, self.care)
         from outpace.drivers._lane import needs_loop  # noqa: PLC0415 - the driver has it; we need not
@@ -189,8 +199,8 @@ def opening(
     `in_flight` is an upper bound: a model that cannot use it all (serial, processes) takes less. There
     are no more worker processes than the `total` of items, if that is known.
     """
-    check_positive("workers", workers)
-    check_positive("in_flight", in_flight)
+    workers = check_positive("workers", workers)
+    in_flight = check_positive("in_flight", in_flight)
     in_flight = in_flight and min(in_flight, MOST)
     model = find(name, for_requests=for_requests)
     if (reason := model.unavailable()) is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import outpace
+from outpace.errors import UsageTypeError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -54,6 +55,39 @@ def test_values_come_in_order_from_inside_a_running_loop(
         return [value async for value in outpace.amap(fn, range(500), model=model)]
 
     assert in_time(main()) == list(range(0, 1_000, 2))
+
+
+@pytest.mark.parametrize("door", ["amap", "arun"])
+@pytest.mark.parametrize("how", ["await", "gather", "wait_for"])
+def test_whoever_awaits_a_run_is_told_to_loop_over_it(door: str, how: str) -> None:
+    async def main() -> None:
+        run = getattr(outpace, door)(double, [1])
+        if how == "gather":
+            await asyncio.gather(run)
+        elif how == "wait_for":
+            await asyncio.wait_for(run, 1)
+        else:
+            await run
+
+    with pytest.raises(
+        UsageTypeError, match=r"^a run is not awaited, .*`async for value in "
+    ) as caught:
+        in_time(main())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_is_a_source_of_items_and_no_awaitable_one() -> None:
+    async def main() -> list[int]:
+        first = outpace.amap(double, range(5), model="asyncio")
+        return [value async for value in outpace.amap(double, first, model="threads")]
+
+    assert in_time(main()) == [0, 4, 8, 12, 16]
+
+
+def test_an_item_that_returns_a_run_is_told_the_same() -> None:
+    (outcome,) = outpace.run(lambda item: outpace.amap(double, [item]), [1], model="threads")
+
+    assert isinstance(outcome.error, UsageTypeError)
 
 
 def test_coroutines_run_on_the_callers_own_loop() -> None:

@@ -107,9 +107,8 @@ class World:
             for slot in range(len(self.busy)):
                 self.go_on(slot)
             return
-        slot = min(
-            range(len(self.lines)), key=lambda n: len(self.lines[n]) + self.busy[n]
-        )  # as hosts do
+        # As hosts do.
+        slot = min(range(len(self.lines)), key=lambda n: len(self.lines[n]) + self.busy[n])
         self.lines[slot].append(chunk)
         self.go_on(slot)
 

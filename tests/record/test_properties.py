@@ -17,9 +17,8 @@ from outpace.record.timeline import KINDS, LANE_KINDS, Items, Lane, Timeline
 
 COLUMNS, LEVELS = 60, 12
 LABELS = st.sampled_from(["", "page 1", "ü", "\ud800", "</script>", "\x00"])
-SLOWLY = settings(
-    deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)  # or a busy machine fails
+# Or a busy machine fails.
+SLOWLY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

@@ -4,7 +4,7 @@ import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from outpace.record import derive, states
@@ -142,23 +142,14 @@ def test_items_that_failed_and_long_ones_are_still_seen():
     assert [rows.index[n] + rows.count[n] for n in range(len(rows) - 1)] == list(rows.index[1:])
 
 
-stretches = st.lists(
-    st.tuples(st.integers(1, 200), st.integers(0, 50), st.integers(0, 3)), max_size=80
-)
+Row = tuple[int, int, float, float, float]  # lane, state, from when, to when, share
 
 
-@settings(deadline=None)
-@given(st.lists(stretches, min_size=1, max_size=4), st.integers(4, 40))
-def test_no_second_of_any_state_is_lost_or_won(lanes, most):
+def check(rows: list[Row], lanes: int, most: int) -> None:
+    """Thin rows out; each lane is to keep its seconds in each state, one stretch after another."""
     few, timeline = FewIntervals(most), Timeline("m", 0.0, 1.0, 1, 1)
-    rows = []
-    for lane, parts in enumerate(lanes):
-        timeline.lanes.append(Lane("thread", 0, lane))
-        now = 0.0
-        for took, gap, state in parts:
-            rows.append((lane, state, now, now + took / 1000))
-            now += (took + gap) / 1000
-        timeline.ended = max(timeline.ended, now)
+    timeline.lanes = [Lane("thread", 0, lane) for lane in range(lanes)]
+    timeline.ended = max((ended for *_, ended, _ in rows), default=0.0)
     for each in sorted(rows, key=lambda each: each[2]):
         few.add(*each)
         timeline.intervals.add(*each)
@@ -168,8 +159,54 @@ def test_no_second_of_any_state_is_lost_or_won(lanes, most):
 
     for was, now in zip(before, derive.sums(timeline), strict=True):
         assert now == pytest.approx(was, abs=1e-9)
-    by_lane: dict[int, set[tuple[float, float]]] = {}
-    for lane, _, began, ended, *_ in rows_of(timeline.intervals):
-        by_lane.setdefault(int(lane), set()).add((began, ended))
+    by_lane: dict[int, dict[tuple[float, float], float]] = {}
+    for lane, _, began, ended, share, _ in rows_of(timeline.intervals):
+        spans = by_lane.setdefault(int(lane), {})
+        spans[began, ended] = spans.get((began, ended), 0.0) + share
     for spans in by_lane.values():
-        assert all(a[1] <= b[0] + 1e-9 for a, b in pairwise(sorted(spans)))
+        assert list(spans) == sorted(spans)
+        assert all(a[1] <= b[0] + 1e-9 for a, b in pairwise(spans))
+        assert max(spans.values()) <= 1 + 1e-9
+
+
+stretches = st.lists(
+    st.tuples(st.integers(1, 200), st.integers(0, 50), st.integers(0, 3)), max_size=80
+)
+
+
+@settings(deadline=None)
+@given(st.lists(stretches, min_size=1, max_size=4), st.integers(4, 40))
+@example(  # half of one stretch is the same state as half of the next
+    [[(1, 0, 0), (1, 0, 1), (1, 0, 0)], [(1, 0, 0), (1, 0, 1), (1, 0, 0), (1, 0, 2)]], 4
+)
+def test_no_second_of_any_state_is_lost_or_won(lanes, most):
+    rows: list[Row] = []
+    for lane, parts in enumerate(lanes):
+        now = 0.0
+        for took, gap, state in parts:
+            rows.append((lane, state, now, now + took / 1000, 1.0))
+            now += (took + gap) / 1000
+
+    check(rows, len(lanes), most)
+
+
+bins_of_states = st.lists(
+    st.tuples(st.integers(1, 5), st.sampled_from([0, 0, 2]), st.integers(1, 15)), max_size=80
+)
+
+
+@settings(deadline=None)
+@given(st.lists(bins_of_states, min_size=1, max_size=4), st.integers(4, 40))
+@example([[(1, 0, 3), (1, 0, 5)]], 4)  # half of the first grows past the other half
+@example([[(1, 0, 3), (1, 0, 15)]], 4)  # there are too many amid the second
+def test_a_stretch_that_several_states_share_stays_one(lanes, most):
+    rows: list[Row] = []
+    for lane, parts in enumerate(lanes):
+        now = 0.0
+        for took, gap, some in parts:
+            among = [state for state in range(4) if some & 1 << state]
+            until = now + took / 1000
+            rows.extend((lane, state, now, until, 1 / len(among)) for state in among)
+            now = until + gap / 1000
+
+    check(rows, len(lanes), most)

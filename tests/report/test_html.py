@@ -122,9 +122,8 @@ def test_a_name_that_looks_like_markup_is_text(race, page, browser):
     browser.run("document.getElementById('fit-1').click()")
     frames(browser)
     x, y, width, _ = browser.run(OVER, 1)
-    browser.mouse(
-        "mouseMoved", x + width * 0.5, y + ROW * 4 + 5
-    )  # the loop, then slots 0-1, 2-3, …
+    # The loop, then slots 0-1, 2-3, …
+    browser.mouse("mouseMoved", x + width * 0.5, y + ROW * 4 + 5)
     assert EVIL in tip(browser)
     assert browser.run("return document.querySelectorAll('#tip script, #tip img').length") == 0
 

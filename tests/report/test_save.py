@@ -108,9 +108,8 @@ def test_a_real_race_has_a_timeline_of_everyone_who_ran(tmp_path):
         timeline = race.timeline(model)
         assert sum(timeline.items.count) == 50
         assert timeline.span_s == pytest.approx(race.entrant(model).makespan_s.median, rel=0.01)
-        slack = (
-            1.0 if model == "processes" else 1e-3
-        )  # by how much two processes' clocks may seem apart
+        # By how much two processes' clocks may seem apart.
+        slack = 1.0 if model == "processes" else 1e-3
         assert min(timeline.items.started) >= timeline.began - slack
         assert max(timeline.items.ended) <= timeline.ended + slack
     race.save(tmp_path / "race.html")

@@ -146,9 +146,8 @@ class _Watch:
                 signal.signal(number, handler)
         signal.setitimer(signal.ITIMER_REAL, 1.0, 1.0)
         try:
-            os.waitid(
-                os.P_PID, self._pid, os.WEXITED | os.WNOWAIT
-            )  # from here on it is no stranger
+            # From here on it is no stranger.
+            os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
         finally:
             self._ended = True
             signal.setitimer(signal.ITIMER_REAL, 0)

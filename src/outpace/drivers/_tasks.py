@@ -180,9 +180,8 @@ class AsyncioWorkers:
                 failures = {n: failure for n, failure in failures.copy().items() if n < done}
                 times = self._row_now.column(done)
                 reports.append(sequential(first, values[:done], failures, times))
-        for (
-            task
-        ) in self._lanes.tasks:  # if the interpreter ends before they do, it is to say nothing
+        # If the interpreter ends before they do, it is to say nothing.
+        for task in self._lanes.tasks:
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
         self._pace.end()
         self.wake()  # the loop, as soon as the item lets go of it

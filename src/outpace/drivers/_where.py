@@ -40,9 +40,8 @@ class Spot(NamedTuple):
     file: str
     line: int
     source: str
-    inside: frozenset[
-        str
-    ]  # the names of modules that were called from there, and of what was called
+    # The names of modules that were called from there, and of what was called.
+    inside: frozenset[str]
 
 
 class Site(NamedTuple):

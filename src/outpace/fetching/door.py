@@ -21,13 +21,15 @@ from outpace.fetching.sinks import Directory, Nothing, Sink
 from outpace.fetching.urls import normaliser
 from outpace.fetching.warc import SUFFIXES, Warc
 from outpace.fetching.work import Work
+from outpace.flow.amounts import check_positive, whole
 from outpace.flow.data import Outcome
 from outpace.flow.flow import Flow
-from outpace.flow.job import Job, check_positive
+from outpace.flow.job import Job
 from outpace.flow.keywords import refuse
 from outpace.flow.protocol import Call
 from outpace.flow.retry import Retry
 from outpace.flow.run import Run
+from outpace.flow.show import shown
 from outpace.registry import opening
 
 LOOK_AHEAD = 32_768  # URLs that wait for their host's turn: how long a slow host's stretch may be
@@ -119,10 +121,11 @@ def open_fetch(
     **settings: Any,
 ) -> Fetch:
     """Check everything and return a run; what `outpace.fetch` promises."""
-    check_positive("workers", workers)
-    check_positive("look_ahead", look_ahead)
-    if type(retries) is not int or retries < 0:
-        raise UsageError(f"retries is a whole number, 0 or more, not {retries!r:.80}")
+    workers = check_positive("workers", workers)
+    look_ahead = check_positive("look_ahead", look_ahead)
+    times = whole(retries)
+    if times is None or times < 0:
+        raise UsageError(f"retries is a whole number, 0 or more, not {shown(retries)}")
     own = inspect.signature(open_fetch).parameters.keys() - {"settings", "look_ahead", "outcomes"}
     refuse("fetch", settings, inspect.signature(make_getter).parameters.keys(), own)
     getter = make_getter(**settings)
@@ -142,7 +145,7 @@ def open_fetch(
         getter,
         keeping,
         workers=workers,
-        retries=retries,
+        retries=times,
         look_ahead=look_ahead or LOOK_AHEAD,
         outcomes=outcomes,
     )

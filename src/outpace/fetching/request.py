@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from outpace.errors import UsageError, UsageTypeError
 from outpace.fetching.page import Page
 from outpace.fetching.politeness import Politeness
-from outpace.flow.job import check_positive
+from outpace.flow.amounts import check_positive, kind, real, whole
+from outpace.flow.show import shown
 
 if TYPE_CHECKING:
     from outpace.fetching.transfer import Transfer
@@ -167,14 +168,9 @@ def make_getter(
     public_only: bool = False,
 ) -> Getter:
     """Check what the user asked for; raise `UsageError` or `UsageTypeError` for what cannot work."""
-    check_positive("in_flight", in_flight)
-    check_positive("per_host", per_host)
-    check_positive("max_size", max_size)
-    for name, value in (("timeout", timeout), ("connect_timeout", connect_timeout), ("rate", rate)):
-        _check_number(name, value, least=0.001)
-    _check_number("delay", delay, least=0.0)
-    if max_redirects is not None and not 0 <= max_redirects <= 1000:
-        raise UsageError(f"max_redirects is a number from 0 to 1000, not {max_redirects}")
+    redirects = MAX_REDIRECTS if max_redirects is None else whole(max_redirects)
+    if redirects is None or not 0 <= redirects <= 1000:
+        raise UsageError(f"max_redirects is a number from 0 to 1000, not {shown(max_redirects)}")
     if http is not None and http not in HTTP_VERSIONS:
         raise UsageError(f"http is one of {', '.join(HTTP_VERSIONS)}, not {http!r}")
     if proxy is not None and not _PROXY.fullmatch(proxy):
@@ -188,18 +184,18 @@ def make_getter(
     agent = _agent() if user_agent is None else user_agent
     check_header(f"User-Agent: {agent}")
     return Getter(
-        in_flight=in_flight or IN_FLIGHT,
-        per_host=per_host or PER_HOST,
-        delay=float(delay),
-        rate=rate,
-        timeout=timeout or TIMEOUT,
-        connect_timeout=connect_timeout or CONNECT_TIMEOUT,
-        max_size=max_size or MAX_SIZE,
+        in_flight=check_positive("in_flight", in_flight) or IN_FLIGHT,
+        per_host=check_positive("per_host", per_host) or PER_HOST,
+        delay=float(_number("delay", delay, least=0.0) or 0.0),
+        rate=_number("rate", rate),
+        timeout=_number("timeout", timeout) or TIMEOUT,
+        connect_timeout=_number("connect_timeout", connect_timeout) or CONNECT_TIMEOUT,
+        max_size=check_positive("max_size", max_size) or MAX_SIZE,
         headers=tuple(map(check_header, lines)),
         user_agent=agent,
         http=http,
         proxy=proxy,
-        max_redirects=MAX_REDIRECTS if max_redirects is None else max_redirects,
+        max_redirects=redirects,
         insecure=bool(insecure),
         robots=bool(robots),
         public_only=bool(public_only),
@@ -216,14 +212,16 @@ def _agent() -> str:
         return "outpace"
 
 
-def _check_number(name: str, value: object, least: float, most: float = LONGEST) -> None:
-    """Raise unless it is None or a number of at least so much, and not absurd."""
+def _number(name: str, value: object, least: float = 0.001, most: float = LONGEST) -> float | None:
+    """Return a number of at least so much, and not absurd, or None; raise for anything else."""
     if value is None:
-        return
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise UsageTypeError(f"{name} must be a number, not {type(value).__name__}: {value!r:.80}")
-    if not least <= value <= most:
-        raise UsageError(f"{name} must be a number from {least:g} to {most:,.0f}, not {value}")
+        return None
+    number = real(value)
+    if number is None:
+        raise UsageTypeError(f"{name} must be a number, not {kind(value)}: {shown(value)}")
+    if not least <= number <= most:
+        raise UsageError(f"{name} must be a number from {least:g} to {most:,.0f}, not {number}")
+    return number
 
 
 def _refuse_proxies(proxy: str | None) -> None:

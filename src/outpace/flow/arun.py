@@ -18,9 +18,9 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from outpace.errors import UsageError
+from outpace.errors import UsageError, UsageTypeError
 from outpace.flow.data import Chunk, Settled, Summary
 from outpace.flow.dispatch import Pull, Settle, Start
 from outpace.flow.face import Face
@@ -31,6 +31,10 @@ from outpace.flow.run import CLOSED, LAST, LEFT, USED_UP
 T = TypeVar("T")
 
 clock = time.perf_counter
+AWAITED = (
+    "a run is not awaited, its values are: `async for value in outpace.amap(…)`, or, for a list of all, "
+    "`[value async for value in outpace.amap(…)]`"
+)
 
 
 class AsyncRun(Face, Generic[T]):
@@ -79,6 +83,12 @@ class AsyncRun(Face, Generic[T]):
             }
             raise UsageError(self._over.format_map(how))
         return _Loop(self)
+
+    if not TYPE_CHECKING:  # to a type checker it is no awaitable, and awaiting it an error
+
+        def __await__(self) -> Iterator[Any]:
+            """Raise `UsageTypeError`: Python's own message would not say what to do instead."""
+            raise UsageTypeError(AWAITED)
 
     async def __anext__(self) -> T:
         """Return the next value."""

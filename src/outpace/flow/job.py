@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from outpace.errors import UsageError, UsageTypeError
+from outpace.flow.amounts import check_positive, check_seconds, kind, real, whole
 from outpace.flow.data import Record
 from outpace.flow.protocol import Call, Care
 from outpace.flow.retry import Retry
 from outpace.flow.rows import AsyncRows, Rows, Spread
-from outpace.machine import LONGEST_WAIT, usable_memory
+from outpace.flow.show import shown
+from outpace.machine import usable_memory
 
 OnError = Literal["raise", "skip", "return"]
 FORMS = {1: "item", 2: "x, y", 3: "x, y, z"}  # how a function is called
@@ -50,13 +52,13 @@ def make_job(
     _check_callable(fn, iterables)
     _check_iterables(iterables, starmap=starmap, allow_async=allow_async_items)
     check_function(fn, _arguments(iterables, starmap=starmap), takes_state=setup is not None)
-    check_positive("chunk", chunk)
+    chunk = check_positive("chunk", chunk)
     timeout = check_seconds("timeout", timeout)
     if on_error not in ("raise", "skip", "return"):
-        msg = f"on_error is 'raise', 'skip' or 'return', not {on_error!r}"
+        msg = f"on_error is 'raise', 'skip' or 'return', not {shown(on_error)}"
         raise UsageError(msg)
     if record not in get_args(Record):
-        msg = f"record is 'off', 'default' or 'full', not {record!r:.80}"
+        msg = f"record is 'off', 'default' or 'full', not {shown(record)}"
         raise UsageError(msg)
     retry = retries if isinstance(retries, Retry) else Retry(retries)
     items = iterables[0]
@@ -83,23 +85,26 @@ def make_care(max_items: int | None, max_memory: float | None, max_crashes: int 
     `max_memory` is bytes, or, as a fraction up to 1.0, a share of the memory that this process may use
     (the cgroup's limit where there is one).
     """
-    check_positive("max_items", max_items)
-    if max_crashes is not None and (type(max_crashes) is not int or max_crashes < 0):
-        msg = f"max_crashes must be a whole number, 0 or more, not {max_crashes!r:.80}"
+    most = check_positive("max_items", max_items)
+    crashes = whole(max_crashes)
+    if max_crashes is not None and (crashes is None or crashes < 0):
+        msg = f"max_crashes must be a whole number, 0 or more, not {shown(max_crashes)}"
         raise UsageError(msg)
-    if isinstance(max_memory, float) and 0 < max_memory <= 1:
+    memory = whole(max_memory)
+    share = None if memory is not None else real(max_memory)
+    if share is not None and 0 < share <= 1:
         total = usable_memory()
         if total is None:
             msg = "max_memory as a share needs to know the memory there is; give it in bytes here"
             raise UsageError(msg)
-        return Care(max_items, int(max_memory * total), max_crashes)
-    if max_memory is not None and (type(max_memory) is not int or max_memory < 1):
+        return Care(most, int(share * total), crashes)
+    if max_memory is not None and (memory is None or memory < 1):
         msg = (
             "max_memory must be a whole number of bytes, or a share of the memory there is, above 0 "
-            f"and up to 1.0, not {max_memory!r:.80}"
+            f"and up to 1.0, not {shown(max_memory)}"
         )
         raise UsageError(msg)
-    return Care(max_items, max_memory, max_crashes)
+    return Care(most, memory, crashes)
 
 
 def count(items: object) -> int | None:
@@ -150,31 +155,6 @@ def _arguments(iterables: Sequence[Any], *, starmap: bool) -> int | None:
     return len(first) if isinstance(first, list | tuple) else None
 
 
-def check_positive(name: str, value: object) -> None:
-    """Raise unless it is None or a whole number of at least 1."""
-    if value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool):
-        msg = f"{name} must be a whole number, not {_kind(value)}: {value!r:.80}"
-        raise UsageTypeError(msg)
-    if value < 1:
-        msg = f"{name} must be at least 1, not {value}; leave it out to have it chosen"
-        raise UsageError(msg)
-
-
-def check_seconds(name: str, value: Any) -> float | None:
-    """Return it, None where it is none or longer than anybody can wait; raise unless it is above 0."""
-    if value is None:
-        return None
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        msg = f"{name} must be a number of seconds, not {_kind(value)}: {value!r:.80}"
-        raise UsageTypeError(msg)
-    if not 0 < value < float("inf"):
-        msg = f"{name} must be a number of seconds above 0, not {value}; leave it out for none"
-        raise UsageError(msg)
-    return value if value <= LONGEST_WAIT else None
-
-
 def is_coroutine_function(fn: object) -> bool:
     """Say whether calling it gives a coroutine: also behind partial, or as an object's __call__."""
     while isinstance(fn, functools.partial):
@@ -188,7 +168,7 @@ def _check_setup(setup: object) -> None:
     """Raise `UsageTypeError` unless it is None or can be called."""
     if setup is not None and not callable(setup):
         msg = (
-            f"setup must be a function that makes a context manager, not {_kind(setup)}; "
+            f"setup must be a function that makes a context manager, not {kind(setup)}; "
             "pass the function itself, as in setup=requests.Session"
         )
         raise UsageTypeError(msg)
@@ -198,7 +178,7 @@ def _check_callable(fn: object, iterables: Sequence[object]) -> None:
     """Raise `UsageTypeError` unless the function is one; say so where it stands behind the items."""
     if not callable(fn):
         hint = "; it comes first, then the items" if any(map(callable, iterables)) else ""
-        msg = f"the function must be callable, and this is {_kind(fn)}: {fn!r:.80}{hint}"
+        msg = f"the function must be callable, and this is {kind(fn)}: {shown(fn)}{hint}"
         raise UsageTypeError(msg)
 
 
@@ -207,7 +187,7 @@ def _check_iterables(iterables: Sequence[object], *, starmap: bool, allow_async:
     if not iterables:
         raise UsageTypeError("there are no items: give an iterable after the function")
     if not isinstance(starmap, bool):
-        raise UsageTypeError(f"starmap is True or False, not {_kind(starmap)}: {starmap!r:.80}")
+        raise UsageTypeError(f"starmap is True or False, not {kind(starmap)}: {shown(starmap)}")
     if starmap and len(iterables) > 1:
         raise UsageError(
             "starmap=True is for one iterable of tuples; several iterables go without it"
@@ -221,16 +201,10 @@ def _check_iterables(iterables: Sequence[object], *, starmap: bool, allow_async:
             which, hint = "this", ""
             if n > 1:
                 which, hint = f"iterable {n}", "; options go by name, as in workers=4"
-            msg = f"the items must be iterable, and {which} is {_kind(items)}: {items!r:.80}{hint}"
+            msg = f"the items must be iterable, and {which} is {kind(items)}: {shown(items)}{hint}"
             raise UsageTypeError(msg)
 
 
 def _is_async(items: object) -> bool:
     """Say whether it can be iterated over asynchronously only."""
     return isinstance(items, AsyncIterable) and not isinstance(items, Iterable)
-
-
-def _kind(value: object) -> str:
-    """Name a value's type, for a message."""
-    name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

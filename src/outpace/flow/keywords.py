@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import numbers
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
@@ -15,7 +14,8 @@ from outpace.errors import UsageTypeError
 
 Door = TypeVar("Door", bound=Callable[..., Any])
 
-# Theirs, by ours: the option, and what else there is to know, after a comma.
+# Theirs, by ours: the option, and what else there is to know, after a comma. One of theirs may be
+# several of ours: what counts is what the door has.
 OURS = {
     "workers": "n_jobs jobs max_workers n_workers num_workers nworkers num_proc nprocs cpus n_cpus "
     "num_cpus cores",
@@ -27,6 +27,11 @@ OURS = {
     "setup, a function that makes a context manager": "initializer initargs init worker_init "
     "worker_state context",
     "retries": "retry tries attempts max_tries max_retries max_attempts",
+    "times, how often after the first attempt": "retries retry tries attempts max_tries max_retries "
+    "max_attempts",
+    "on, an exception class, several, or a function": "exceptions exception retry_on errors",
+    "wait, in seconds": "delay sleep backoff backoff_factor min_wait min_delay wait_initial",
+    "longest, in seconds": "max_delay max_wait wait_max max_backoff backoff_max",
     "timeout, in seconds for each item": "task_timeout item_timeout time_limit",
     "on_error": "return_exceptions errors ignore_errors raise_errors on_exception error_callback",
     "max_items": "maxtasksperchild max_tasks_per_child worker_lifespan",
@@ -38,11 +43,13 @@ OURS = {
     "budget, in seconds": "max_time seconds",
     "into": "output out path directory",
 }
-THEIRS = {name: ours for ours, names in OURS.items() for name in names.split()}
 
 
 def door(fn: Door) -> Door:
-    """Have a public function say which option was meant, where it is given one that it does not have."""
+    """Have a public function say which option was meant, where it is given one that it does not have.
+
+    For a class, give its `__init__`.
+    """
     parameters = inspect.signature(fn).parameters.values()
     known = {each.name for each in parameters if each.kind is not each.VAR_POSITIONAL} - {"self"}
     name = fn.__qualname__.partition(".")[0]
@@ -51,7 +58,13 @@ def door(fn: Door) -> Door:
     def checked(*args: Any, **options: Any) -> Any:
         if not options.keys() <= known:
             refuse(name, options, known)
-        return fn(*args, **{option: _plain(value) for option, value in options.items()})
+        try:
+            return fn(*args, **options)
+        except (AttributeError, ImportError) as error:
+            from outpace.flow.shadowed import explain  # noqa: PLC0415 - for who has such a file
+
+            explain(error)
+            raise
 
     return checked  # type: ignore[return-value] # it takes and gives what that one does
 
@@ -70,9 +83,10 @@ def refuse(
 
 def _instead(door: str, given: str, known: list[str]) -> str:
     """Say what to write instead of an option."""
-    ours, _, more = THEIRS.get(given, "").partition(", ")
-    if ours in known:
-        return f"{given}= is {ours}= here{more and f', {more}'}"
+    for meant, theirs in OURS.items():
+        ours, _, more = meant.partition(", ")
+        if ours in known and given in theirs.split():
+            return f"{given}= is {ours}= here{more and f', {more}'}"
     if given == "on_error" and door in ("run", "arun"):
         return f"{door} has no option on_error=: it never raises for an item; see outcome.kind"
     if given == "items":
@@ -83,10 +97,3 @@ def _instead(door: str, given: str, known: list[str]) -> str:
     if close:
         return f"{door} has no option {given}=; perhaps {close[0]}= is meant"
     return f"{door} has no option {given}=; it has {'=, '.join(known)}="
-
-
-def _plain(value: Any) -> Any:
-    """Return NumPy's numbers, and others', as Python's own: no file could hold them."""
-    if isinstance(value, bool | int | float) or not isinstance(value, numbers.Real):
-        return value
-    return int(value) if isinstance(value, numbers.Integral) else float(value)

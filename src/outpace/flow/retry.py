@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from outpace.errors import TransferError, UsageError, UsageTypeError
+from outpace.flow.amounts import real, whole
 from outpace.flow.data import Failure
+from outpace.flow.keywords import door
 from outpace.flow.show import said, shown
 from outpace.machine import LONGEST_WAIT
 
@@ -47,12 +49,13 @@ class Retry:
 
     def __post_init__(self) -> None:
         """Check what was asked."""
-        if type(self.times) is not int:
-            msg = f"retries is a whole number or an outpace.Retry, not {self.times!r:.80}"
+        if (times := whole(self.times)) is None:
+            msg = f"retries is a whole number or an outpace.Retry, not {shown(self.times)}"
             raise UsageTypeError(msg)
-        if self.times < 0:
-            msg = f"retries must be at least 0, not {self.times}"
+        if times < 0:
+            msg = f"retries must be at least 0, not {times}"
             raise UsageError(msg)
+        object.__setattr__(self, "times", times)
         classes: tuple[Any, ...] = self.on if isinstance(self.on, tuple) else (self.on,)
         is_function = callable(self.on) and not isinstance(self.on, type)
         if not is_function and not (classes and all(map(_is_exception, classes))):
@@ -62,8 +65,8 @@ class Retry:
             )
             raise UsageTypeError(msg)
         if not callable(self.wait):
-            _check_seconds("wait", self.wait)
-        _check_seconds("longest", self.longest)
+            object.__setattr__(self, "wait", _checked_seconds("wait", self.wait))
+        object.__setattr__(self, "longest", _checked_seconds("longest", self.longest))
 
     def pause(self, attempt: int, failure: Failure, dice: Callable[[], float]) -> float | None:
         """Return the seconds until the next attempt, or None when this failure is final.
@@ -102,12 +105,16 @@ class Retry:
         return bool(self.on(error))
 
 
-def _check_seconds(name: str, value: Any) -> None:
-    """Raise `UsageError` unless it is a number of seconds that can be waited for or counted with."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= sys.float_info.max:
-        msg = f"Retry({name}=…) is a number of seconds, 0 or more, not {value!r:.80}"
+Retry.__init__ = door(Retry.__init__)  # type: ignore[method-assign] # `dataclass` has written it
+
+
+def _checked_seconds(name: str, value: object) -> float:
+    """Return it as a number of seconds that can be waited for or counted with; raise for others."""
+    number = real(value)
+    if number is None or not 0 <= number <= sys.float_info.max:
+        msg = f"Retry({name}=…) is a number of seconds, 0 or more, not {shown(value)}"
         raise UsageError(msg)
+    return number
 
 
 def _is_exception(value: object) -> bool:

@@ -77,9 +77,8 @@ class AsyncRows(Rows):
                     closing.push_async_callback(close)
             while True:
                 row = []
-                for (
-                    each
-                ) in sources:  # a comprehension would be a coroutine, which no StopIteration leaves
+                # A comprehension would be a coroutine, which no StopIteration leaves.
+                for each in sources:
                     try:
                         awaited = isinstance(each, AsyncIterator)
                         row.append(await anext(each) if awaited else next(each))

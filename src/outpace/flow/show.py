@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from outpace.flow.brief import brief
 from outpace.flow.signals import Terminated
 
 if TYPE_CHECKING:  # an outcome shows itself by what is here
@@ -112,15 +113,16 @@ def raisable(error: BaseException) -> BaseException:
 
 
 def shown(item: object, width: int = 80) -> str:
-    """Show an item in a message: its repr in one line, cut to a width, whatever its repr does."""
+    """Show an item in a message: its repr in one line, cut to a width, whatever its repr does.
+
+    It takes no longer for a huge item: see `brief`.
+    """
     try:
-        text = repr(item[: width + 1] if isinstance(item, str | bytes) else item)
+        text = brief(item, width)
     except (KeyboardInterrupt, Terminated):
         raise
     except BaseException as error:  # noqa: BLE001 - a repr can raise anything
         text = f"<{type(item).__name__} whose repr raises {type(error).__name__}>"
-    if "\n" in text:
-        text = " ".join(map(str.strip, text.splitlines()))
     text = printable(text)
     return text if len(text) <= width else text[: width - 1] + "…"
 

@@ -13,10 +13,12 @@ from concurrent.futures import Future
 from typing import Any
 
 from outpace.errors import UsageError, UsageTypeError
+from outpace.flow.amounts import check_positive, real, whole
 from outpace.flow.data import Summary
-from outpace.flow.job import check_positive, make_care, make_job
+from outpace.flow.job import make_care, make_job
 from outpace.flow.keywords import door
 from outpace.flow.retry import Retry
+from outpace.flow.show import shown
 from outpace.futures.calls import (
     Initializer,
     carry_out,
@@ -133,8 +135,8 @@ class Executor(StandardExecutor):
         seconds from now on `next` raises `TimeoutError`. What has not begun when the iterator is
         closed or raises is cancelled.
         """
-        check_positive("chunksize", chunksize)
-        check_positive("buffersize", buffersize)
+        chunksize = check_positive("chunksize", chunksize) or 1
+        buffersize = check_positive("buffersize", buffersize)
         until = _until(timeout)
         rows = zip(*iterables, strict=False)
         if chunksize == 1:
@@ -176,9 +178,10 @@ def _until(timeout: Any) -> float | None:
     """Return the moment until which to wait, None for ever; raise unless it is a number of seconds."""
     if timeout is None:
         return None
-    if not isinstance(timeout, int | float) or not timeout >= -math.inf:  # it is, unless it is nan
-        raise UsageTypeError(f"timeout must be a number of seconds, not {timeout!r:.80}")
-    return None if timeout > LONGEST_WAIT else time.monotonic() + timeout
+    seconds = real(timeout)
+    if seconds is None or not seconds >= -math.inf:  # it is, unless it is nan
+        raise UsageTypeError(f"timeout must be a number of seconds, not {shown(timeout)}")
+    return None if seconds > LONGEST_WAIT else time.monotonic() + seconds
 
 
 def _results(
@@ -212,20 +215,19 @@ def _model_and_workers(
 ) -> tuple[str, int | None]:
     """Sort out the arguments that the standard pools call otherwise."""
     if not isinstance(model, str):
-        check_positive("workers", model)
+        number = check_positive("workers", model)
         if workers is not None:
             raise UsageError(
                 f"the first argument is the model or the number of workers; {model} and workers="
                 f"{workers} are two numbers of workers"
             )
-        workers, model = model, "processes"
+        workers, model = number, "processes"
     if max_workers is not None:
         if workers is not None:
             raise UsageError("workers and max_workers are the same; pass one of them")
-        if max_workers == 0 or (type(max_workers) is int and max_workers < 0):
-            raise UsageError(f"max_workers must be greater than 0, not {max_workers}")
-        check_positive("max_workers", max_workers)
-        workers = max_workers
+        if (most := whole(max_workers)) is not None and most <= 0:
+            raise UsageError(f"max_workers must be greater than 0, not {most}")
+        workers = check_positive("max_workers", max_workers)
     if model == "auto":
         raise UsageError(
             "auto chooses by measuring one function, and an executor has many; name a model: "

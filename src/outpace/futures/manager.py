@@ -230,9 +230,8 @@ class Manager:
         while len(calls) < room and (waiting := self._next()) is not None:
             future, call = waiting
             if self._together and calls and is_coroutine_function(call[0]) != awaited:
-                self._ahead.appendleft(
-                    waiting
-                )  # a lane knows what to await by the first and the last
+                # A lane knows what to await by the first and the last.
+                self._ahead.appendleft(waiting)
                 break
             if not future.set_running_or_notify_cancel():
                 continue

@@ -218,9 +218,8 @@ class Template:
     def close(self) -> None:
         """Let the template kill what is left, end, and be waited for."""
         with contextlib.suppress(OSError):  # it is gone
-            self._control.shutdown(
-                socket.SHUT_RDWR
-            )  # gevent closes a socket when it gets round to it
+            # First this: gevent closes a socket when it gets round to it.
+            self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()
         reap(self._process)
         for control in self._retired:

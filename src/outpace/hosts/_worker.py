@@ -159,9 +159,8 @@ def _terminate(*_: object) -> None:
     """Unwind from whatever item is running, so that setups are closed."""
     if _state.leaving:
         return
-    warnings.simplefilter(
-        "ignore", RuntimeWarning
-    )  # a coroutine that is cut short is never awaited
+    # A coroutine that is cut short is never awaited.
+    warnings.simplefilter("ignore", RuntimeWarning)
     raise Recalled
 
 

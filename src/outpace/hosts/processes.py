@@ -52,9 +52,8 @@ class Processes:
             opened.launch([(n, share + (n < extra)) for n in range(workers)])
             opened.wait_ready()
         except BaseException:
-            with contextlib.suppress(
-                SetupError
-            ):  # at the exits of others: not what went wrong first
+            # At the exits of others: that is not what went wrong first.
+            with contextlib.suppress(SetupError):
                 opened.close()
             raise
         return opened

@@ -22,8 +22,10 @@ from outpace.errors import (
     UsageTypeError,
     WorkerStartError,
 )
+from outpace.flow.amounts import check_positive, real
 from outpace.flow.board import Board
-from outpace.flow.job import Job, check_positive, make_job
+from outpace.flow.job import Job, make_job
+from outpace.flow.show import shown
 from outpace.flow.signals import Terminated
 from outpace.machine import LONGEST_WAIT, usable_cpus
 from outpace.racing import plan
@@ -84,28 +86,20 @@ class Course:
         board: Board | None = None,
     ) -> None:
         """Check what was asked, before any work; on `board`, if given, it stands what serial is on."""
-        by_model = in_flight if isinstance(in_flight, Mapping) else {}
-        for name, value in (
-            ("workers", workers),
-            ("repeat", repeat),
-            *((f"in_flight[{model!r}]", number) for model, number in by_model.items()),
-            ("in_flight", None if isinstance(in_flight, Mapping) else in_flight),
-        ):
-            check_positive(name, value)
-        for model in by_model:
-            find(model, for_requests=True)
-        if budget is not None and not _is_positive(budget):
-            msg = f"budget is a number of seconds and more than 0, not {budget!r}"
+        self.workers = check_positive("workers", workers)
+        self.repeat = check_positive("repeat", repeat)
+        self.in_flight = _in_flight(in_flight)
+        limit = plan.BUDGET if budget is None else real(budget)
+        if limit is None or not limit > 0:
+            msg = f"budget is a number of seconds and more than 0, not {shown(budget)}"
             raise UsageError(msg)
-        make_job(
-            _first(functions), items, setup=_first(setup), record=record
-        )  # says what is wrong with them
+        # It says what is wrong with them.
+        make_job(_first(functions), items, setup=_first(setup), record=record)
         self.items = list(items)
         if not self.items:
             msg = "there are no items to race with"
             raise UsageError(msg)
-        self.workers, self.in_flight, self.repeat = workers, in_flight, repeat
-        self.budget_s = min(budget or plan.BUDGET, LONGEST_WAIT)
+        self.budget_s = min(limit, LONGEST_WAIT)
         self.same, self.progress = same, progress or (lambda _: None)
         self.board = board
         self.jobs = _jobs(functions, setup, self.items, record)
@@ -266,9 +260,13 @@ class Course:
         runner.trials.append(trial)
 
 
-def _is_positive(value: object) -> bool:
-    """Say whether it is a number above 0."""
-    return isinstance(value, int | float) and value > 0
+def _in_flight(asked: object) -> int | Mapping[str, int | None] | None:
+    """Check how many items at once are asked for: of all models, or of each."""
+    if not isinstance(asked, Mapping):
+        return check_positive("in_flight", asked)
+    for model in asked:
+        find(model, for_requests=True)
+    return {model: check_positive(f"in_flight[{model!r}]", n) for model, n in asked.items()}
 
 
 def _jobs(functions: Any, setup: Any, items: list[Any], record: str) -> list[Job]:

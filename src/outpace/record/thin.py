@@ -22,7 +22,7 @@ from outpace.record.timeline import KINDS, Intervals, Items, Timeline
 MOST = 300_000  # intervals of a timeline: three an item, for as many items as are kept one by one
 MORE = 1.5  # times as many seconds for what is put together, as often as needed
 STATES = 2  # that a group of short intervals adds up to, as a rule
-ALIKE = 1e-9  # by how much two shares may differ and be the same
+ALIKE = 1e-9  # a share up to which there is nothing, and that much below 1 is all
 TOUCHING = 1e-6  # seconds between two intervals that are drawn as one
 BETWEEN = " … "
 DONE = KINDS.index("done")
@@ -48,7 +48,8 @@ class FewIntervals:
         self._most = most
         self._rows = Intervals()
         self._groups: dict[int, _Group] = {}
-        self._last: dict[tuple[int, int], int] = {}  # the row of each lane and state that may grow
+        self._last: dict[int, int] = {}  # the last row of each lane, which may grow
+        self._stretch = (-1, 0.0, 0.0)  # a lane, from when to when: of what was added last
         self.finest = 0.0
 
     def __len__(self) -> int:
@@ -66,6 +67,10 @@ class FewIntervals:
         sampled: bool = False,
     ) -> None:
         """Take in an interval; one that overlaps the last of its lane is of the same stretch."""
+        stretch = (lane, began, ended)
+        if len(self._rows.lane) > self._most and stretch != self._stretch:
+            self._coarsen()  # not within a stretch, the rest of which would be a group of its own
+        self._stretch = stretch
         finest = self.finest
         group = self._groups.get(lane) if finest else None
         if group is not None and (ended - began >= finest or began - group.since >= finest):
@@ -79,11 +84,11 @@ class FewIntervals:
             group.in_state[state] = group.in_state.get(state, 0.0) + (ended - began) * share
             group.until = max(group.until, ended)
             group.is_exact = group.is_exact and not sampled and share >= 1.0
-        if len(self._rows.lane) > self._most:
-            self._coarsen()
 
     def rows(self) -> Intervals:
         """Return all of them; more may be added afterwards."""
+        if len(self._rows.lane) > self._most:
+            self._coarsen()
         for lane, group in list(self._groups.items()):
             self._close(lane, group)
         return self._rows
@@ -103,18 +108,23 @@ class FewIntervals:
     def _put(
         self, lane: int, state: int, began: float, ended: float, share: float, *, sampled: bool
     ) -> None:
-        """Write an interval down, or make the last one longer that touches it and says the same."""
-        rows, same = self._rows, (lane, state)
-        n = self._last.get(same)
+        """Write an interval down, or make the last one longer that touches it and says the same.
+
+        Only what is all of its stretch grows: a share alone would grow past the others of the stretch,
+        which it could then no longer be told apart from.
+        """
+        rows = self._rows
+        n = self._last.get(lane)
         if (
             n is not None
+            and rows.state[n] == state
+            and min(rows.share[n], share) >= 1.0 - ALIKE
             and -TOUCHING <= began - rows.ended[n] <= TOUCHING
-            and abs(rows.share[n] - share) < ALIKE
             and rows.sampled[n] == sampled
         ):
             rows.ended[n] = max(rows.ended[n], ended)
             return
-        self._last[same] = len(rows.lane)
+        self._last[lane] = len(rows.lane)
         rows.add(lane, state, began, ended, share, sampled=sampled)
 
     def _coarsen(self) -> None:

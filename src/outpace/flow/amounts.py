@@ -1,0 +1,70 @@
+"""Numbers that a user gives: checked in one way at every door, and from then on Python's own.
+
+A whole number is whatever `range` takes for one (`__index__`, as NumPy's integers have it), and a number
+is any real one; never True or False, which mean something else. Each check returns a plain `int` or
+`float`: what is written to a file or sent to a worker could not hold another's.
+Pure. Tested by `tests/flow/test_amounts.py`.
+"""
+
+from __future__ import annotations
+
+import numbers
+import operator
+from typing import Any
+
+from outpace.errors import UsageError, UsageTypeError
+from outpace.flow.show import shown
+from outpace.machine import LONGEST_WAIT
+
+
+def whole(value: Any) -> int | None:
+    """Return a whole number as Python's own, None for whatever is none."""
+    if type(value) is int:
+        return value
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:  # an array of several, say
+        return None
+
+
+def real(value: Any) -> float | None:
+    """Return a number as Python's own, whole ones as `int`; None for whatever is none."""
+    if (number := whole(value)) is not None or isinstance(value, bool):
+        return number
+    return float(value) if isinstance(value, numbers.Real) else None
+
+
+def check_positive(name: str, value: object) -> int | None:
+    """Return a whole number of at least 1, or None; raise for anything else."""
+    if value is None:
+        return None
+    number = whole(value)
+    if number is None:
+        msg = f"{name} must be a whole number, not {kind(value)}: {shown(value)}"
+        raise UsageTypeError(msg)
+    if number < 1:
+        msg = f"{name} must be at least 1, not {number}; leave it out to have it chosen"
+        raise UsageError(msg)
+    return number
+
+
+def check_seconds(name: str, value: object) -> float | None:
+    """Return it, None where it is none or longer than anybody can wait; raise unless it is above 0."""
+    if value is None:
+        return None
+    number = real(value)
+    if number is None:
+        msg = f"{name} must be a number of seconds, not {kind(value)}: {shown(value)}"
+        raise UsageTypeError(msg)
+    if not 0 < number < float("inf"):
+        msg = f"{name} must be a number of seconds above 0, not {number}; leave it out for none"
+        raise UsageError(msg)
+    return number if number <= LONGEST_WAIT else None
+
+
+def kind(value: object) -> str:
+    """Name a value's type, for a message."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
