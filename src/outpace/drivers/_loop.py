@@ -43,6 +43,7 @@ def _let_go(loop: Any) -> None:
     """Have a loop be closed, in a fork, and leave alone what it watches: its parent has it, too."""
     import asyncio  # noqa: PLC0415
 
+    loop.set_exception_handler(lambda *_: None)  # an item that forked comes to its end on it
     for task in asyncio.all_tasks(loop):
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - as asyncio does
     if not isinstance(loop, asyncio.SelectorEventLoop):

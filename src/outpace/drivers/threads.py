@@ -29,6 +29,7 @@ from outpace.drivers._late import Watch
 from outpace.errors import WorkerStartError
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.ending import HURRY
+from outpace.flow.forks import in_a_fork
 from outpace.flow.protocol import Call, Usage
 from outpace.flow.signals import Terminated, interruptible
 
@@ -91,6 +92,7 @@ class ThreadWorkers:
             int, Lane
         ] = {}  # that are open, and not abandoned: they put themselves in
         self._threads: dict[int, threading.Thread] = {}
+        in_a_fork(self, ThreadWorkers._let_go)
         # In a worker process it is the caller who keeps the time, since he can kill.
         keeps_time = call.timeout is not None and not _lane.worker_process
         self._watch = Watch(call.timeout, clock()) if keeps_time and call.timeout else None
@@ -157,6 +159,12 @@ class ThreadWorkers:
         if self._exit_error is not None:
             error, self._exit_error = self._exit_error, None
             raise error
+
+    def _let_go(self) -> None:
+        """Have no lanes, in a fork: at most one thread is there, and ends with the item that forked."""
+        for lane in self._lanes.values():
+            lane.end_with_item()
+        self._lanes.clear()
 
     def _is_idle(self) -> bool:
         """Say whether there is an idle thread to count on, and count on it."""

@@ -178,6 +178,8 @@ def _open(channel: Channel, hello: Message, shared: int) -> tuple[Workers | None
         _lane.worker_loading = False
         set_filters(filters)
         board = attach(Shape(*meta["shape"]), shared, meta["memory"])
+        if hasattr(os, "register_at_fork"):  # what an item forks would write over what runs here
+            os.register_at_fork(after_in_child=board.release)
         call = Call(fn, setup, is_async, timeout, board=board, record=record)
         driver = imported[0].driver
         return driver.open(call, meta["lanes"]), driver.inline
