@@ -160,6 +160,26 @@ def test_auto_stays_where_it_is_when_there_are_too_few_descriptors_for_processes
     assert "would have been chosen" in done.stdout
 
 
+FILES = """
+import resource
+import outpace
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+try:
+    list(outpace.map(abs, range(4), model="processes"))
+except outpace.OutpaceError as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+
+
+def test_files_that_may_have_no_size_are_a_line_that_names_the_limit(
+    run_python: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = run_python(FILES)
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout.startswith("WorkerStartError: the memory shared with a worker process")
+    assert "ulimit -f" in done.stdout
+
+
 # A system in which nobody may fork any more, by both sides of what the template says of it.
 
 
