@@ -265,3 +265,37 @@ def test_a_fork_while_another_thread_reads_does_no_harm(
 ) -> None:
     done = run_python(IN_ANOTHER_THREAD, model, PYTHONWARNINGS="ignore")  # of forks with threads
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+WHILE_LOCKED = """
+import importlib.util, os, signal, sys, threading
+import outpace
+from outpace.drivers import _loop
+from outpace.hosts import _value
+os.mkdir("apart")  # a module there can't be imported, so it travels by value
+with open("apart/module.py", "w") as file:
+    file.write("async def work(item): return item")
+spec = importlib.util.spec_from_file_location("module", "apart/module.py")
+module = sys.modules["module"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+held, done = threading.Event(), threading.Event()
+def hold():
+    with _loop._making, _value._one_at_a_time:
+        held.set()
+        done.wait()
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+if (child := os.fork()) == 0:
+    signal.alarm(30)
+    print(sum(outpace.map(module.work, range(10), model=sys.argv[1], workers=2)), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+@every
+def test_a_fork_while_another_thread_has_a_lock_of_ours_can_work(
+    model: str, run_python: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = run_python(WHILE_LOCKED, model, PYTHONWARNINGS="ignore")
+    assert (done.stdout, done.stderr, done.returncode) == ("45\n", "", 0)

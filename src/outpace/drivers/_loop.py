@@ -9,10 +9,11 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from outpace.flow.forks import in_a_fork
+from outpace.flow.forks import free_in_forks, in_a_fork
 from outpace.machine import enough_descriptors
 
-_making = threading.Lock()  # what one thread has found free, no other takes meanwhile
+# What one thread has found free, no other takes meanwhile.
+_making = free_in_forks(threading.Lock())
 
 if TYPE_CHECKING:
     import asyncio  # at run time only where a loop is needed: it costs a worker 40 ms to import

@@ -2,7 +2,8 @@
 
 The copy shares sockets, epoll and workers with the original: to close it properly would end what the
 parent is doing. So whatever must not be closed in a fork says here how it is let go instead. A process
-that an item forks ends with its part of the item. Tested by `tests/conformance/test_forks.py`.
+that an item forks ends with its part of the item. A lock that another thread had is free. Tested by
+`tests/conformance/test_forks.py`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 LAST_WORD = 1.0  # seconds for streams that another thread had locked: Python's own grace
+
+L = TypeVar("L")  # a lock or an event of `threading`
 
 _letting_go: weakref.WeakKeyDictionary[Any, Callable[[Any], object]] = weakref.WeakKeyDictionary()
 
@@ -24,6 +27,22 @@ def in_a_fork(what: Any, let_go: Callable[[Any], object]) -> None:
     """Have `let_go(what)` called in every fork of this process, as long as `what` is there."""
     with suppress(TypeError):  # a loop of somebody else's making may take no weak reference
         _letting_go[what] = let_go
+
+
+def free_in_forks(lock: L) -> L:
+    """Return a lock, or an event, and have it be free in forks: the thread that had it is not there.
+
+    As the standard library has it with its own; whoever waits for another would for ever. A lock that
+    the forking thread itself has stays as it is.
+    """
+    in_a_fork(lock, _free)
+    return lock
+
+
+def _free(lock: Any) -> None:
+    """Make a lock what it was at first."""
+    if not getattr(lock, "_is_owned", bool)():
+        lock._at_fork_reinit()  # noqa: SLF001 - what `concurrent.futures` and `logging` call
 
 
 def end_fork(error: BaseException | None) -> NoReturn:

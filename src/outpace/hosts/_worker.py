@@ -35,6 +35,7 @@ from outpace.drivers import _lane
 from outpace.errors import RemoteError, SetupError, TransferError, WorkerStartError
 from outpace.flow.board import Shape
 from outpace.flow.data import Chunk, Failure, Report, Returned
+from outpace.flow.forks import free_in_forks
 from outpace.flow.protocol import Call, Workers
 from outpace.flow.show import said
 from outpace.flow.signals import Recalled, Terminated
@@ -50,7 +51,7 @@ from outpace.hosts._wire import NOTHING, Channel, Message, Packed, pack
 
 SACRIFICE = 300  # of 1000, see proc(5): above what the caller may have, below what is to go first
 _over = threading.Event()  # the worker has said all it has to say
-_speaking = threading.RLock()  # one thread at a time sends to the caller
+_speaking = free_in_forks(threading.RLock())  # one thread at a time sends to the caller
 
 
 def main(where: str, shared: str = "-1") -> None:
