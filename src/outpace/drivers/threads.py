@@ -32,6 +32,7 @@ from outpace.flow.ending import HURRY
 from outpace.flow.forks import in_a_fork
 from outpace.flow.protocol import Call, Usage
 from outpace.flow.signals import Terminated, interruptible
+from outpace.machine import more_threads
 
 
 class Threads:
@@ -198,7 +199,7 @@ class ThreadWorkers:
         except RuntimeError as error:
             msg = (
                 f"only {len(self._threads)} of {self.slots} threads could be started: {error}; "
-                "use a lower in_flight="
+                f"use a lower in_flight=, or {more_threads()}"
             )
             raise WorkerStartError(msg) from error
         self._threads[number] = thread

@@ -48,6 +48,7 @@ from outpace.hosts._sockets import blocking, taken
 from outpace.hosts._usage import own_usage, resident_bytes
 from outpace.hosts._voices import silence, speak_through
 from outpace.hosts._wire import NOTHING, Channel, Message, Packed, pack
+from outpace.machine import more_threads
 
 SACRIFICE = 300  # of 1000, see proc(5): above what the caller may have, below what is to go first
 _over = threading.Event()  # the worker has said all it has to say
@@ -103,10 +104,14 @@ def _serve(channel: Channel, shared: int) -> None:
     error = b""
     try:
         weigh = resident_bytes if hello.meta["weigh"] else _no_weight
+        inbox = None if inline else _read_beside(channel, workers)
         _say(channel, ("ready", time.perf_counter(), weigh()))
         with contextlib.suppress(EOFError):  # the caller has closed its side: all is done
-            (_serve_inline if inline else _serve_threaded)(channel, workers, weigh)
-    except (SetupError, WorkerStartError) as failed:  # of a lane that was hired for an item
+            if inbox is None:
+                _serve_inline(channel, workers, weigh)
+            else:
+                _serve_threaded(channel, workers, weigh, inbox)
+    except (SetupError, WorkerStartError) as failed:  # of our reader, or a lane hired for an item
         _say_failed(channel, failed)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a setup's exit is not cut short
@@ -224,9 +229,12 @@ def _serve_inline(channel: Channel, workers: Workers, weigh: Weigh) -> None:
             del report  # nor does what it holds stay while there is nothing to do
 
 
-def _serve_threaded(channel: Channel, workers: Workers, weigh: Weigh) -> None:
-    """Serve with a driver that is busy elsewhere: a thread reads, this one reports."""
-    inbox: deque[Message | None] = deque()
+Inbox = deque[Message | None]  # None at the end
+
+
+def _read_beside(channel: Channel, workers: Workers) -> Inbox:
+    """Start a thread that reads what the caller says; raise `WorkerStartError` when that cannot be."""
+    inbox: Inbox = deque()
 
     def read() -> None:
         with contextlib.suppress(EOFError, OSError):
@@ -236,7 +244,16 @@ def _serve_threaded(channel: Channel, workers: Workers, weigh: Weigh) -> None:
         inbox.append(None)
         workers.wake()
 
-    threading.Thread(target=read, name="outpace-read", daemon=True).start()
+    try:
+        threading.Thread(target=read, name="outpace-read", daemon=True).start()
+    except RuntimeError as error:
+        msg = f"the thread that reads its items could not be started: {error}; {more_threads()}"
+        raise WorkerStartError(msg) from error
+    return inbox
+
+
+def _serve_threaded(channel: Channel, workers: Workers, weigh: Weigh, inbox: Inbox) -> None:
+    """Serve with a driver that is busy elsewhere: a thread reads, this one reports."""
     carried = 0.0
     while True:
         while inbox:
