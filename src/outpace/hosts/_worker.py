@@ -114,7 +114,7 @@ def _serve(channel: Channel, shared: int) -> None:
     except (SetupError, WorkerStartError) as failed:  # of our reader, or a lane hired for an item
         _say_failed(channel, failed)
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a setup's exit is not cut short
+        signal.signal(signal.SIGTERM, _go_on)  # a setup's exit is not cut short
         try:
             workers.close()
         except SetupError as failed:
@@ -163,6 +163,10 @@ def _terminate(*_: object) -> None:
         "ignore", RuntimeWarning
     )  # a coroutine that is cut short is never awaited
     raise Recalled
+
+
+def _go_on(*_: object) -> None:
+    """Do nothing. For `SIG_IGN`, of which Python complains when a signal has come just before."""
 
 
 def _open(channel: Channel, hello: Message, shared: int) -> tuple[Workers | None, bool]:
