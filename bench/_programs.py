@@ -37,6 +37,7 @@ except outpace.OutpaceError as error:
 with open(path, "w") as file:
     file.write(said)
 """
+PYTHON_SAYS = ("MemoryError", ": ImportError: ", "lost sys.stderr")
 RIGHT = str([n * n for n in range(50)])
 
 
@@ -89,8 +90,9 @@ def limits(options: Options) -> Checked:
         said = says(shell(f"ulimit -{which} {limit}"), model)
         line = said.startswith("WorkerStartError: ") and "\n" not in said
         works += said == RIGHT
-        # The second is all that Python itself says where there is not even memory for a traceback.
-        python_says = which == "v" and ("MemoryError" in said or "lost sys.stderr" in said)
+        # What Python itself says: where a library of its own cannot be mapped (an ImportError), and
+        # where there is not even memory for a traceback (the last).
+        python_says = which == "v" and any(sign in said for sign in PYTHON_SAYS)
         if said != RIGHT and not line and not python_says:
             wrong.append(f"{model} with ulimit -{which} {limit}: {said}")
     return Checked(f"{len(cases)} programs, of which {works} had enough", wrong)

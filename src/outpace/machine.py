@@ -153,6 +153,19 @@ def descriptor_limit() -> int | None:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
+def more_threads() -> str:
+    """Say what to do where no thread can be started: which limit of this process there is to raise."""
+    with contextlib.suppress(ImportError):  # not on Windows
+        import resource  # noqa: PLC0415 - only then
+
+        allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if allowed != resource.RLIM_INFINITY:
+            return (
+                f"raise the limit on a process's addresses (ulimit -v), now {allowed / 1e6:.0f} MB"
+            )
+    return "raise the limit on threads (ulimit -u, or the container's)"
+
+
 def run_delay() -> float:
     """Return the seconds this thread has been ready to run with no CPU free; 0 where none can tell.
 

@@ -91,7 +91,7 @@ class Opening:
         """Do what `open` promises."""
         if self.of.host is not None:
             return self.of.host.open(call, self.of.driver, self.workers, self.slots, self.care)
-        from outpace.drivers._lane import needs_loop  # noqa: PLC0415 - the driver has it; we need not
+        from outpace.drivers._setup import needs_loop  # noqa: PLC0415 - the driver has it; we need not
 
         if loop_is_running() and (self.of.driver.native_async or needs_loop(call)):
             return elsewhere(lambda: self.of.driver.open(call, self.slots)).open()

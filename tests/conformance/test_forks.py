@@ -115,6 +115,99 @@ def test_a_fork_in_an_item_that_runs_inline_takes_no_further_items(
     assert parent == "[0, 1, 2, 3, 4, 5]"
 
 
+ENDS_IN_AN_ITEM = """
+import os, sys
+import outpace
+model, fn, deed = sys.argv[1:]
+def plain(item):
+    with open("ran", "a") as file:
+        print(item, file=file)
+    if item or (child := os.fork()):
+        return item or os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if deed == "exits":
+        sys.exit(7)
+    if deed == "says why":
+        sys.exit("why")
+    if deed == "raises":
+        error = ValueError("of the child")
+        error.code = 3  # as that of an `HTTPError` is no exit code
+        raise error
+    if deed == "forks":
+        if (child := os.fork()) == 0:
+            sys.exit(7)
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) + 1)
+    return 0
+async def coroutine(item):
+    return plain(item)
+print(list(outpace.map(globals()[fn], range(8), model=model, workers=2, chunk=4)))
+print(sorted(open("ran").read().split()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("deed", "code_and_line"),
+    [
+        ("exits", (7, None)),
+        ("says why", (1, "why")),
+        ("raises", (1, "ValueError: of the child")),
+        ("forks", (8, None)),
+        ("returns", (0, None)),
+    ],
+)
+@pytest.mark.parametrize("fn", ["plain", "coroutine"])
+@pytest.mark.parametrize("model", ["threads", "processes", "processes+threads"])
+def test_a_fork_in_an_item_ends_with_its_part_of_the_item(
+    model: str,
+    fn: str,
+    deed: str,
+    code_and_line: tuple[int, str | None],
+    run_python: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    code, line = code_and_line
+    without = {"PYTHONWARNINGS": "ignore"}  # of forks with threads
+    done = run_python(ENDS_IN_AN_ITEM, model, fn, deed, **without)
+    assert done.returncode == 0, done
+    assert done.stdout.splitlines() == [
+        f"[{code}, 1, 2, 3, 4, 5, 6, 7]",
+        "['0', '1', '2', '3', '4', '5', '6', '7']",
+    ]
+    assert done.stderr.splitlines().count(str(line)) == (1 if line else 0), done.stderr
+    assert bool(done.stderr) == bool(line), done.stderr
+
+
+STAYS_IN_AN_ITEM = """
+import asyncio, os, sys, time
+import outpace
+async def coroutine(item):
+    if item == 1:
+        if (child := os.fork()) == 0:
+            return 0
+        os.waitpid(child, 0)
+        await asyncio.sleep(60)
+    return item
+def plain(item):
+    if item == 1:
+        if (child := os.fork()) == 0:
+            return 0
+        os.waitpid(child, 0)
+        time.sleep(60)
+    return item
+job = dict(model=sys.argv[1], workers=1, chunk=4, timeout=0.5, on_error="return")
+print([type(value).__name__ for value in outpace.map(globals()[sys.argv[2]], range(4), **job)])
+"""
+
+
+@pytest.mark.parametrize("fn", ["plain", "coroutine"])
+@pytest.mark.parametrize(
+    "model", ["threads", "processes", "processes+threads", "processes+asyncio"]
+)
+def test_a_fork_that_has_ended_ends_no_timeout_of_the_item_that_forked(
+    model: str, fn: str, run_python: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = run_python(STAYS_IN_AN_ITEM, model, fn, PYTHONWARNINGS="ignore")
+    assert done.stdout.splitlines() == ["['int', 'ItemTimeoutError', 'int', 'int']"], done
+
+
 AWAITED = """
 import asyncio, os, sys
 import outpace
@@ -172,3 +265,37 @@ def test_a_fork_while_another_thread_reads_does_no_harm(
 ) -> None:
     done = run_python(IN_ANOTHER_THREAD, model, PYTHONWARNINGS="ignore")  # of forks with threads
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+WHILE_LOCKED = """
+import importlib.util, os, signal, sys, threading
+import outpace
+from outpace.drivers import _loop
+from outpace.hosts import _value
+os.mkdir("apart")  # a module there can't be imported, so it travels by value
+with open("apart/module.py", "w") as file:
+    file.write("async def work(item): return item")
+spec = importlib.util.spec_from_file_location("module", "apart/module.py")
+module = sys.modules["module"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+held, done = threading.Event(), threading.Event()
+def hold():
+    with _loop._making, _value._one_at_a_time:
+        held.set()
+        done.wait()
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+if (child := os.fork()) == 0:
+    signal.alarm(30)
+    print(sum(outpace.map(module.work, range(10), model=sys.argv[1], workers=2)), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+@every
+def test_a_fork_while_another_thread_has_a_lock_of_ours_can_work(
+    model: str, run_python: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = run_python(WHILE_LOCKED, model, PYTHONWARNINGS="ignore")
+    assert (done.stdout, done.stderr, done.returncode) == ("45\n", "", 0)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outpace.drivers import _lane
-from outpace.drivers._lane import PATIENCE, Lane, needs_loop
+from outpace.drivers._lane import PATIENCE, Lane
+from outpace.drivers._setup import needs_loop
 from outpace.errors import SetupError
 from outpace.flow.data import Chunk
 from outpace.flow.protocol import Call

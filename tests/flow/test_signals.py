@@ -46,6 +46,23 @@ def test_sigterm_unwinds_while_a_run_is_on_and_exits_with_143(sigterm: Any) -> N
     assert sigterm() is signal.SIG_DFL
 
 
+def test_a_signal_that_comes_while_it_is_given_back_is_not_lost(
+    sigterm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python would print that it was "ignored due to race condition", where there is no handler."""
+    given, real = [], signal.signal
+
+    def give(number: int, handler: Any) -> Any:
+        given.append((number, number in signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+        return real(number, handler)
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with claimed():
+        monkeypatch.setattr(signal, "signal", give)
+    assert given == [(signal.SIGINT, True), (signal.SIGTERM, True)]
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
 def test_of_two_runs_the_last_one_lets_go(sigterm: Any) -> None:
     one, two = claimed(), claimed()
     one.__enter__()

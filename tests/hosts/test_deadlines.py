@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import time
 from array import array
@@ -17,11 +18,12 @@ from outpace.drivers._late import Watch
 from outpace.flow.board import Board, Shape
 from outpace.hosts import _deadlines
 from outpace.hosts._crew import Crew
-from outpace.hosts._deadlines import ASKED, Deadlines
+from outpace.hosts._deadlines import ANSWER, ASKED, Deadlines
 from outpace.hosts._group import Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from outpace.flow.data import Chunk
 
@@ -45,6 +47,9 @@ class FakePeer:
     ready: bool = True
     late: dict[int, float] = field(default_factory=dict)
     kill_at: float | None = None
+    silent: int | None = None
+    channel: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(moved=0))
+    out: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(chunks=1))
 
     def __post_init__(self) -> None:
         board = Board(Shape.of(self.lanes, scattered=self.scattered))
@@ -58,7 +63,7 @@ class FakePeer:
         return FakeProcess(self.pid)
 
     def ask(self, now: float) -> None:
-        pass
+        self.channel.moved += 1
 
     def running(self) -> Iterator[tuple[int, float]]:
         return self.shared.board.running()
@@ -210,6 +215,93 @@ def test_items_that_nobody_can_cancel_are_guilty_together(signals: Signals) -> N
     peer.shared.board.places[1].take(1, 0.0)
     deadlines.look([peer], 1.25)
     assert set(peer.late) == {0, 1}
+
+
+# Workers that stand still.
+
+
+def test_a_worker_that_has_items_and_does_nothing_is_asked_and_then_killed_once(
+    signals: Signals,
+) -> None:
+    peer, deadlines = FakePeer(100), Deadlines(1.0, 0.0, now=0.0)
+    times = []
+    while deadlines.look_at < 30.0:
+        times.append(deadlines.look_at)
+        deadlines.look([peer], deadlines.look_at)
+    assert times[:3] == [1.0, 2.0, 3.0]
+    assert peer.kill_at == float("inf")
+    assert 2.0 + ANSWER in times
+    assert (signals.asked, signals.killed) == ([], [100])
+
+
+def test_a_worker_without_items_may_do_nothing(signals: Signals) -> None:
+    peer, deadlines = FakePeer(100), Deadlines(1.0, 0.0, now=0.0)
+    peer.out.chunks = 0
+    for now in range(1, 50):
+        deadlines.look([peer], now)
+    assert (peer.kill_at, signals.killed) == (None, [])
+
+
+@pytest.mark.parametrize("sign", ["it answers", "it begins an item"])
+def test_a_sign_of_life_saves_a_worker_that_stood_still(sign: str, signals: Signals) -> None:
+    peer, deadlines = FakePeer(100), Deadlines(1.0, 0.0, now=0.0)
+    deadlines.look([peer], 1.0)
+    deadlines.look([peer], 2.0)
+    assert peer.kill_at == 2.0 + ANSWER
+    if sign == "it answers":
+        peer.channel.moved += 1
+    else:
+        peer.begin(5, 2.5)
+    deadlines.look([peer], 3.0)
+    assert (peer.kill_at, peer.silent, signals.killed) == (None, None, [])
+    deadlines.look([peer], 3.5)
+    assert signals.asked == ([100] if sign == "it begins an item" else [])  # which is late by now
+
+
+def test_what_moves_now_and_then_does_not_stand_still(signals: Signals) -> None:
+    peer, deadlines = FakePeer(100), Deadlines(1.0, 0.0, now=0.0)
+    for now in range(1, 50):
+        peer.channel.moved += 1  # of a large value, say
+        deadlines.look([peer], now)
+    assert (peer.kill_at, signals.killed) == (None, [])
+
+
+@pytest.mark.parametrize("model", ["processes", "processes+threads", "processes+asyncio"])
+def test_a_worker_that_is_stopped_between_two_items_holds_up_nothing(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_deadlines, "ANSWER", 0.5)
+    place = tmp_path / "pid"
+
+    def say_who(item: int) -> int:
+        if item == 0:
+            place.with_suffix(".new").write_text(str(os.getpid()))
+            place.with_suffix(".new").rename(place)
+        return item
+
+    def items() -> Iterator[int]:
+        time.sleep(0.02)  # so that the first is handed out before another is asked for
+        yield 0
+        while not place.exists():
+            time.sleep(0.01)
+        time.sleep(0.1)  # it is between items by now, or the test shows nothing
+        os.kill(int(place.read_text()), signal.SIGSTOP)
+        yield from range(1, 20)
+
+    run = outpace.run(say_who, items(), model=model, workers=2, in_flight=2, chunk=1, timeout=0.5)
+    assert [(o.index, o.kind, o.value) for o in run] == [(n, "done", n) for n in range(20)]
+
+
+class Stuck:
+    def __reduce__(self) -> tuple[object, ...]:
+        return time.sleep, (60,)
+
+
+def test_an_item_that_cannot_be_unpickled_in_time_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_deadlines, "ANSWER", 0.5)
+    items = [1, Stuck(), 3]
+    run = outpace.run(type, items, model="processes", workers=1, chunk=3, timeout=0.5)
+    assert [o.kind for o in run] == ["done", "timed-out", "done"]
 
 
 # When to look.

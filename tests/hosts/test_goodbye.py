@@ -180,3 +180,20 @@ def test_busy_workers_that_ignore_everything_are_gone_within_a_second(
     reader.join(120)
     assert seconds() < 1.0
     gate.wait_until_gone()
+
+
+@pytest.mark.parametrize("model", ["processes", "processes+threads", "processes+asyncio"])
+def test_a_signal_at_the_exit_of_a_setup_neither_ends_it_nor_is_complained_of(
+    model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Under `SIG_IGN`, Python prints a traceback if the signal has come just before that was set."""
+
+    @contextlib.contextmanager
+    def setup() -> Iterator[None]:
+        yield
+        os.kill(os.getpid(), signal.SIGTERM)
+        (tmp_path / "handled").write_text(str(callable(signal.getsignal(signal.SIGTERM))))
+
+    list(outpace.map(lambda item, _: item, range(2), model=model, workers=1, setup=setup))
+    assert (tmp_path / "handled").read_text() == "True"
+    assert capfd.readouterr().err == ""

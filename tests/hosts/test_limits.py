@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import outpace
 from outpace.errors import WorkerStartError
 from outpace.hosts import _launch, _template
 from outpace.hosts._group import RECORD
 from outpace.hosts._launch import Template
+from outpace.machine import more_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits of this kind are POSIX's")
@@ -160,6 +162,26 @@ def test_auto_stays_where_it_is_when_there_are_too_few_descriptors_for_processes
     assert "would have been chosen" in done.stdout
 
 
+FILES = """
+import resource
+import outpace
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+try:
+    list(outpace.map(abs, range(4), model="processes"))
+except outpace.OutpaceError as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+
+
+def test_files_that_may_have_no_size_are_a_line_that_names_the_limit(
+    run_python: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = run_python(FILES)
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout.startswith("WorkerStartError: the memory shared with a worker process")
+    assert "ulimit -f" in done.stdout
+
+
 # A system in which nobody may fork any more, by both sides of what the template says of it.
 
 
@@ -196,3 +218,36 @@ def test_a_caller_whose_template_cannot_fork_gets_a_line(monkeypatch: pytest.Mon
         ):
             made.launch([0])
         refusing.join()
+
+
+@contextlib.contextmanager
+def no_more_threads() -> Iterator[None]:
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")  # as Python says it
+
+    threading.Thread.start = start  # type: ignore[method-assign]
+    yield
+
+
+async def with_nothing(item: int, _none: None) -> int:
+    return item
+
+
+def test_a_worker_that_may_have_no_thread_says_so_and_which_limit_to_raise() -> None:
+    run = outpace.map(with_nothing, range(4), model="processes+asyncio", setup=no_more_threads)
+    with pytest.raises(WorkerStartError) as caught:
+        list(run)
+    said = str(caught.value)
+    assert said.startswith("worker process ")
+    assert "the thread that reads its items could not be started: can't start new thread" in said
+    assert said.endswith(more_threads())
+
+
+def test_the_limit_that_keeps_threads_from_starting_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (36_000_000, resource.RLIM_INFINITY))
+    assert more_threads() == "raise the limit on a process's addresses (ulimit -v), now 36 MB"
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    assert "ulimit -u" in more_threads()

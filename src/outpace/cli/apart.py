@@ -24,6 +24,7 @@ from typing import Any
 
 from outpace.cli.output import complain
 from outpace.flow.board import Board, Shape
+from outpace.flow.signals import set_handler
 from outpace.hosts._group import describe_exit
 
 SHAPE = Shape(1, 0)
@@ -152,7 +153,7 @@ class _Watch:
             self._ended = True
             signal.setitimer(signal.ITIMER_REAL, 0)
             for number in handlers:
-                signal.signal(number, before[number])
+                set_handler(number, before[number])
         code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
         if self._note.has_ended and code >= 0:
             return code

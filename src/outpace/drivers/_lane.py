@@ -7,7 +7,8 @@ gets an event loop of the lane's own.
 Guarantees: whatever an item raises becomes its `Failure` (only a real Ctrl-C, in the caller's main
 thread, goes through); a long chunk is reported piece by piece, at least every `PATIENCE` seconds
 between items, so that slow items are seen early; a coroutine that takes longer than the call's
-timeout is cancelled, and no other item suffers; the setup and the items see the caller's context
+timeout is cancelled, and no other item suffers; a process that an item forks ends where its item
+ends (`end_with_item`); the setup and the items see the caller's context
 variables. What the lane is on stands on the board (`flow.board`). Tested by
 `tests/drivers/test_lane.py`.
 """
@@ -19,7 +20,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from outpace.drivers._late import ABANDONED, AGAIN, CANCELLED, GRACE, timed_out
 from outpace.drivers._loop import (
@@ -31,11 +32,12 @@ from outpace.drivers._loop import (
     without_loop,
 )
 from outpace.drivers._meter import Meter
-from outpace.errors import SetupError, UsageTypeError
+from outpace.drivers._setup import enter, needs_loop, setup_failed
+from outpace.errors import UsageTypeError
 from outpace.flow.board import Board, Row, Shape
 from outpace.flow.data import Chunk, Failure, Report, Returned
+from outpace.flow.forks import end_fork
 from outpace.flow.protocol import Call
-from outpace.flow.show import said
 from outpace.flow.signals import Terminated, interruptible
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class Lane:
         self.abandoned = False  # nobody listens to it any more
         self.lock = threading.Lock()
         self.patience: float | None = None  # seconds for who swallows cancellation, at closing
+        self._forked_at: int | None = None  # in a fork: items of the piece that had ended
         self._patience = min(PATIENCE, call.timeout or PATIENCE)
         self._late = False  # the item that is awaited has taken too long
         self._meter = Meter(call)
@@ -102,7 +105,12 @@ class Lane:
         while position < len(chunk):
             step = self._called if self._loop is None else self._awaited
             self._meter.begin()
-            report = self._context.run(step, chunk, position)
+            try:
+                report = self._context.run(step, chunk, position)
+            except BaseException as error:
+                if self._forked_at is not None:
+                    self._end_fork(error, self._forked_at)
+                raise
             self.piece = None  # nothing of it is kept: its items may be large
             report.cpu_s, report.trace = self._meter.end(len(report))
             report.lane = self.number
@@ -143,6 +151,23 @@ class Lane:
         report.lane = self.number
         rest = chunk.indexes[piece.position : position], chunk.indexes[stuck + 1 :]
         return [report, *(Returned(indexes) for indexes in rest if indexes)]
+
+    def end_with_item(self) -> None:
+        """End this process where the item that is running ends; for a fork of the lane's process.
+
+        The lane's row lies in memory that both may share, and the times there are the parent's: to write
+        to it raises from here on, first of all where the item has ended.
+        """
+        self._forked_at = 0 if self.piece is None else len(self.piece.values)
+        self.row.release()
+
+    def _end_fork(self, stopped_by: BaseException, before: int) -> NoReturn:
+        """End a fork with what became of its item; where that can't go on, with what has stopped it."""
+        error: BaseException | None = stopped_by
+        if self.piece is not None and (ended := len(self.piece.values)) > before:
+            failure = self.piece.failures.get(ended - 1)
+            error = None if failure is None else failure.error
+        end_fork(error)
 
     def interrupt(self) -> None:
         """Cancel what the lane awaits, if anything; it is about to be closed. For any thread."""
@@ -357,46 +382,3 @@ def in_callers_main_thread() -> bool:
 
 worker_process = False  # set once, by hosts._worker, in processes of our own
 worker_loading = False  # set there while the job's function, and so its module, is being loaded
-
-
-def needs_loop(call: Call) -> bool:
-    """Say whether a lane must have an event loop: for a coroutine function or an async setup."""
-    return call.is_async or _makes_async_context(call.setup)
-
-
-def _makes_async_context(setup: object) -> bool:
-    """Say whether a factory is known to make an asynchronous context manager only."""
-    if isinstance(setup, type):
-        return hasattr(setup, "__aenter__") and not hasattr(setup, "__enter__")
-    made_by = getattr(setup, "__wrapped__", None)  # @contextlib.asynccontextmanager
-    return made_by is not None and _is_async_generator_function(made_by)
-
-
-def _is_async_generator_function(fn: object) -> bool:
-    """Say whether it is an `async def` with a `yield`."""
-    flags = getattr(getattr(fn, "__code__", None), "co_flags", 0)
-    return bool(flags & 0x200)  # inspect.CO_ASYNC_GENERATOR, without importing inspect
-
-
-async def enter(
-    setup: Callable[[], Any], exits: contextlib.AsyncExitStack, *, prefer_async: bool
-) -> Any:
-    """Open a setup, asynchronous or plain, and leave its closing to `exits`."""
-    manager = setup()
-    is_async = hasattr(manager, "__aenter__")
-    if is_async and (prefer_async or not hasattr(manager, "__enter__")):
-        return await exits.enter_async_context(manager)
-    if hasattr(manager, "__enter__"):
-        return exits.enter_context(manager)
-    msg = (
-        f"setup() must return a context manager, and gave {type(manager).__name__}; "
-        "write it as a generator under @contextlib.contextmanager"
-    )
-    raise TypeError(msg)
-
-
-def setup_failed(error: BaseException, when: str = "before any item ran") -> BaseException:
-    """Say that the setup failed; leave an interrupt as it is."""
-    if isinstance(error, KeyboardInterrupt | Terminated | SetupError):
-        return error
-    return SetupError(f"setup failed {when}: {said(error)}")

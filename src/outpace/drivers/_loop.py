@@ -9,10 +9,11 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from outpace.flow.forks import in_a_fork
+from outpace.flow.forks import free_in_forks, in_a_fork
 from outpace.machine import enough_descriptors
 
-_making = threading.Lock()  # what one thread has found free, no other takes meanwhile
+# What one thread has found free, no other takes meanwhile.
+_making = free_in_forks(threading.Lock())
 
 if TYPE_CHECKING:
     import asyncio  # at run time only where a loop is needed: it costs a worker 40 ms to import
@@ -43,6 +44,7 @@ def _let_go(loop: Any) -> None:
     """Have a loop be closed, in a fork, and leave alone what it watches: its parent has it, too."""
     import asyncio  # noqa: PLC0415
 
+    loop.set_exception_handler(lambda *_: None)  # an item that forked comes to its end on it
     for task in asyncio.all_tasks(loop):
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - as asyncio does
     if not isinstance(loop, asyncio.SelectorEventLoop):

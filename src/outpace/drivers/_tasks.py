@@ -33,12 +33,13 @@ from itertools import islice
 from typing import Any
 
 from outpace.drivers._drive import awaited, drive
-from outpace.drivers._lane import enter, failed, sequential, setup_failed
+from outpace.drivers._lane import failed, sequential
 from outpace.drivers._late import LateItems
 from outpace.drivers._line import Line, Waiting, end_tasks
 from outpace.drivers._loop import apart_from_loops, close_loop
 from outpace.drivers._looplanes import LoopLanes
 from outpace.drivers._pace import Pace
+from outpace.drivers._setup import enter, setup_failed
 from outpace.drivers._traced import Traced
 from outpace.flow.board import Board, Place, Row, Shape
 from outpace.flow.data import Chunk, Failure, Report

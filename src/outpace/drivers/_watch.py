@@ -27,6 +27,7 @@ from typing import Any
 
 from outpace.drivers._where import Site, advice, locate, stack_of
 from outpace.flow.board import Board
+from outpace.flow.forks import free_in_forks
 from outpace.flow.trace import LONG, How, Sighting
 from outpace.record.waits import by_syscall, is_for_gil, spent
 
@@ -46,8 +47,8 @@ class LoopWatch:
     def __init__(self, board: Board, loop: Any = None) -> None:
         """Watch nothing yet."""
         self._board, self._loop = board, loop
-        self._lock = threading.Lock()
-        self._awake = threading.Event()
+        self._lock = free_in_forks(threading.Lock())
+        self._awake = free_in_forks(threading.Event())
         self._over = False
         self._ending = threading.Lock()  # held until it is over, so that a sleep can be cut short
         self._ending.acquire()

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from outpace.drivers import _lane
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.ending import HURRY
+from outpace.flow.forks import in_a_fork
 from outpace.flow.protocol import Call, Usage, Workers
 
 
@@ -50,6 +51,8 @@ class SerialWorkers:
         self._chunks: deque[Chunk] = deque()
         self._current: Iterator[Report | Returned] = iter(())
         self._closed = self._interrupted = False
+        if _lane.worker_process:  # else the run goes on in this very thread, and refuses to
+            in_a_fork(lane, _lane.Lane.end_with_item)
 
     def start(self, chunk: Chunk) -> None:
         """Put a chunk in line."""

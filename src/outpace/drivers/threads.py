@@ -30,8 +30,10 @@ from outpace.drivers._late import Watch
 from outpace.errors import WorkerStartError
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.ending import HURRY
+from outpace.flow.forks import in_a_fork
 from outpace.flow.protocol import Call, Usage
 from outpace.flow.signals import Terminated, interruptible
+from outpace.machine import more_threads
 
 
 class Threads:
@@ -88,10 +90,10 @@ class ThreadWorkers:
         self._closing = threading.Event()
         self._hurry = False
         self._exit_error: BaseException | None = None
-        self._lanes: dict[
-            int, Lane
-        ] = {}  # that are open, and not abandoned: they put themselves in
+        # Those that are open, and not abandoned: they put themselves in.
+        self._lanes: dict[int, Lane] = {}
         self._threads: dict[int, threading.Thread] = {}
+        in_a_fork(self, ThreadWorkers._let_go)
         # In a worker process it is the caller who keeps the time, since he can kill.
         keeps_time = call.timeout is not None and not _lane.worker_process
         self._watch = Watch(call.timeout, clock()) if keeps_time and call.timeout else None
@@ -160,6 +162,12 @@ class ThreadWorkers:
             error, self._exit_error = self._exit_error, None
             raise error
 
+    def _let_go(self) -> None:
+        """Have no lanes, in a fork: at most one thread is there, and ends with the item that forked."""
+        for lane in self._lanes.values():
+            lane.end_with_item()
+        self._lanes.clear()
+
     def _is_idle(self) -> bool:
         """Say whether there is an idle thread to count on, and count on it."""
         if self._idle.empty():  # nobody else takes from it
@@ -184,9 +192,8 @@ class ThreadWorkers:
     def _start(self, number: int) -> None:
         """Start one thread."""
         if self._call.board is not None:
-            self._call.board.rows[
-                number
-            ]  # laid out here, since threads must not do so side by side
+            # Laid out here, since threads must not do so side by side.
+            self._call.board.rows[number]
         name = f"outpace-{number}"
         thread = threading.Thread(target=self._work, args=(number,), name=name, daemon=True)
         try:
@@ -194,7 +201,7 @@ class ThreadWorkers:
         except (RuntimeError, MemoryError) as error:
             msg = (
                 f"only {len(self._threads)} of {self.slots} threads could be started: {error}; "
-                "use a lower in_flight="
+                f"use a lower in_flight=, or {more_threads()}"
             )
             raise WorkerStartError(msg) from error
         self._threads[number] = thread

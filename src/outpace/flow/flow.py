@@ -18,7 +18,7 @@ from outpace.errors import UsageError
 from outpace.flow.data import Report, Summary
 from outpace.flow.dispatch import AIM, Dispatcher
 from outpace.flow.ending import say, tell
-from outpace.flow.forks import in_a_fork
+from outpace.flow.forks import free_in_forks, in_a_fork
 from outpace.flow.job import Job
 from outpace.flow.limit import Fixed
 from outpace.flow.order import AsTheyCome, InOrder
@@ -89,7 +89,8 @@ class Flow:
         self.cut_short = 0  # items that ran when somebody interrupted
         self.source_error: BaseException | None = None
         self.reading_s = 0.0  # spent on reading since results were last looked for
-        self._news = threading.Event()  # somebody has said `wake` while nothing was in flight
+        # Somebody has said `wake` while nothing was in flight.
+        self._news = free_in_forks(threading.Event())
         in_a_fork(self, Flow._disown)
 
     def pull(self, source: Iterator[Any], room: int) -> None:

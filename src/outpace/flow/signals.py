@@ -167,6 +167,25 @@ def _raised(number: int, frame: FrameType | None) -> BaseException | None:
     return None
 
 
+def set_handler(number: int, handler: Any) -> None:
+    """Set what a signal does, where that may be what it does by itself.
+
+    Python loses one that comes just then, and prints a traceback ("ignored due to race condition"). So
+    it has to wait meanwhile; it can't be kept from a thread of somebody else's, who may get it, too.
+    """
+    import signal  # noqa: PLC0415
+
+    if not hasattr(signal, "pthread_sigmask"):  # pragma: no cover - Windows
+        signal.signal(number, handler)
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {number})  # may raise what has come before
+        signal.signal(number, handler)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _give_back() -> None:
     """Let the signals be whose they were, where they still are ours."""
     import signal  # noqa: PLC0415
@@ -175,7 +194,7 @@ def _give_back() -> None:
     with suppress(ValueError):
         for number, handler in _claim.before.items():
             if signal.getsignal(number) is _arrived:
-                signal.signal(number, handler)
+                set_handler(number, handler)
 
 
 def _let_go(claim: _Claim) -> None:

@@ -19,8 +19,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from outpace.drivers._lane import needs_loop
 from outpace.drivers._late import GRACE, setup_patience
+from outpace.drivers._setup import needs_loop
 from outpace.errors import SetupError, UsageError, WorkerStartError
 from outpace.flow.board import Shape
 from outpace.flow.data import Chunk, Report, Returned

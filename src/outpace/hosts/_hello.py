@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import outpace.drivers
-from outpace.drivers._lane import needs_loop
+from outpace.drivers._setup import needs_loop
 from outpace.errors import TransferError
 from outpace.flow.protocol import Call, Driver
 from outpace.flow.show import said

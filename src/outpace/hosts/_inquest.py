@@ -45,7 +45,7 @@ class Inquest:
             alone=worker.suspects is not None,
             cut_off=worker.cut_off,
         )
-        if worker.was_killed:
+        if worker.was_killed and worker.silent is None:
             overdue = [index for index in worker.late if index in out]
             one_did_it = worker.is_mute and len(overdue) > 1 and not scene.has_loop
             verdict = Verdict(suspects=overdue) if one_did_it else Verdict(lost=overdue)

@@ -21,6 +21,8 @@ from outpace.hosts._group import Process
 from outpace.hosts._shared import Shared
 from outpace.hosts._wire import Channel, Packed
 
+KILLED = float("inf")  # when a worker is to be killed that has been
+
 
 @dataclass(slots=True, eq=False)
 class Peer:
@@ -28,7 +30,8 @@ class Peer:
 
     `suspects`: this one is there for items that are to run alone, one after another, and these are
     still to come; None for an ordinary worker.
-    `late` are items that it is about to be killed for, or has been.
+    `late` are items that it is about to be killed for, or has been. `silent`: it is about to be killed
+    because it did nothing, or has been; these are the bytes that had moved when it was asked.
     """
 
     number: int
@@ -47,6 +50,7 @@ class Peer:
     sent: int = 0  # items
     weight: int = 0  # bytes resident when it last said so
     late: dict[int, float] = field(default_factory=dict)  # since when each of them ran
+    silent: int | None = None
     kill_at: float | None = None
     cut_off: bool = False  # its process lived on when its socket had ended, or made no sense
     out: Outstanding = field(default_factory=Outstanding)
@@ -84,7 +88,9 @@ class Peer:
 
     @property
     def was_killed(self) -> bool:
-        """Say whether we have killed it, for an item whose time was up."""
+        """Say whether we have killed it, for an item whose time was up, or because it did nothing."""
+        if self.silent is not None:
+            return self.kill_at == KILLED
         return self.kill_at is not None and bool(self.late)
 
     def running(self) -> Iterator[tuple[int, float]]:

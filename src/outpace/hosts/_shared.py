@@ -10,6 +10,7 @@ stderr. Tested by `tests/hosts/test_shared.py`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import mmap
 import os
@@ -18,6 +19,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from outpace.errors import WorkerStartError
 from outpace.flow.board import Board, Shape
 from outpace.hosts._group import FEWER
 from outpace.machine import enough_descriptors
@@ -46,7 +48,7 @@ class Shared:
         else:
             self.fd = _nameless()
             try:
-                os.ftruncate(self.fd, shape.size)
+                _enlarge(self.fd, shape.size)
                 os.lseek(self.fd, 0, os.SEEK_END)
                 self._memory = mmap.mmap(self.fd, shape.size)  # with a descriptor of its own
             except BaseException:
@@ -92,6 +94,20 @@ def attach(shape: Shape, fd: int, name: str | None) -> Board:
     if sys.platform == "win32":  # pragma: no cover - Windows
         return Board(shape, mmap.mmap(-1, shape.size, tagname=name))
     return Board(shape, mmap.mmap(fd, shape.size))
+
+
+def _enlarge(fd: int, size: int) -> None:
+    """Give a file its size; say in one line that files may not be that large, if so."""
+    try:
+        os.ftruncate(fd, size)
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        msg = (
+            f"the memory shared with a worker process takes a file of {size:,} bytes, and files of this "
+            "process may not be that large; raise the limit (ulimit -f), or use threads"
+        )
+        raise WorkerStartError(msg) from error
 
 
 def _nameless() -> int:

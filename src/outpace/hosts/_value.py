@@ -15,9 +15,11 @@ from types import ModuleType, TracebackType
 
 import cloudpickle
 
+from outpace.flow.forks import free_in_forks
 from outpace.flow.protocol import Call
 
-_one_at_a_time = threading.RLock()  # cloudpickle's registry is the whole process's
+# cloudpickle's registry is the whole process's.
+_one_at_a_time = free_in_forks(threading.RLock())
 
 
 class by_value:  # noqa: N801 - reads as what it does: `with by_value(call): pack(…)`

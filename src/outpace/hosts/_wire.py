@@ -119,6 +119,7 @@ class Channel:
     def __init__(self, sock: socket.socket) -> None:
         """Own the socket from now on."""
         self.sock = sock
+        self.moved = 0  # bytes, either way: as long as these grow, both sides are at it
         self._outgoing: deque[memoryview] = deque()
         self._flushing = False
         self._arriving = self._frames()
@@ -153,6 +154,7 @@ class Channel:
                     sent = self.sock.send(view)
                 except BlockingIOError:
                     return False
+                self.moved += sent
                 if sent == len(view):
                     self._outgoing.popleft()
                 else:
@@ -176,6 +178,7 @@ class Channel:
                 got = 0
             if got == 0:
                 raise EOFError
+            self.moved += got
             self._wanted = self._wanted[got:]
             while not self._wanted:
                 step = next(self._arriving)

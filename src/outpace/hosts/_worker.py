@@ -36,6 +36,7 @@ from outpace.drivers import _lane
 from outpace.errors import RemoteError, SetupError, TransferError, WorkerStartError
 from outpace.flow.board import Shape
 from outpace.flow.data import Chunk, Failure, Report, Returned
+from outpace.flow.forks import free_in_forks
 from outpace.flow.protocol import Call, Workers
 from outpace.flow.show import said
 from outpace.flow.signals import Recalled, Terminated
@@ -48,10 +49,11 @@ from outpace.hosts._sockets import blocking, taken
 from outpace.hosts._usage import own_usage, resident_bytes
 from outpace.hosts._voices import silence, speak_through
 from outpace.hosts._wire import NOTHING, Channel, Message, Packed, pack
+from outpace.machine import more_threads
 
 SACRIFICE = 300  # of 1000, see proc(5): above what the caller may have, below what is to go first
 _over = threading.Event()  # the worker has said all it has to say
-_speaking = threading.RLock()  # one thread at a time sends to the caller
+_speaking = free_in_forks(threading.RLock())  # one thread at a time sends to the caller
 _state = SimpleNamespace(leaving=False)  # the worker begins no more items
 
 
@@ -104,10 +106,14 @@ def _serve(channel: Channel, shared: int) -> None:
     error = b""
     try:
         weigh = resident_bytes if hello.meta["weigh"] else _no_weight
+        inbox = None if inline else _read_beside(channel, workers)
         _say(channel, ("ready", time.perf_counter(), weigh()))
         with contextlib.suppress(EOFError):  # the caller has closed its side: all is done
-            (_serve_inline if inline else _serve_threaded)(channel, workers, weigh)
-    except (SetupError, WorkerStartError) as failed:  # of a lane that was hired for an item
+            if inbox is None:
+                _serve_inline(channel, workers, weigh)
+            else:
+                _serve_threaded(channel, workers, weigh, inbox)
+    except (SetupError, WorkerStartError) as failed:  # of our reader, or a lane hired for an item
         _say_failed(channel, failed)
     finally:
         # A setup's exit is not cut short. No call, in which a signal could still raise, and the handler
@@ -183,6 +189,8 @@ def _open(channel: Channel, hello: Message, shared: int) -> tuple[Workers | None
         _lane.worker_loading = False
         set_filters(filters)
         board = attach(Shape(*meta["shape"]), shared, meta["memory"])
+        if hasattr(os, "register_at_fork"):  # what an item forks would write over what runs here
+            os.register_at_fork(after_in_child=board.release)
         call = Call(fn, setup, is_async, timeout, board=board, record=record)
         driver = imported[0].driver
         return driver.open(call, meta["lanes"]), driver.inline
@@ -226,9 +234,12 @@ def _serve_inline(channel: Channel, workers: Workers, weigh: Weigh) -> None:
             del report  # nor does what it holds stay while there is nothing to do
 
 
-def _serve_threaded(channel: Channel, workers: Workers, weigh: Weigh) -> None:
-    """Serve with a driver that is busy elsewhere: a thread reads, this one reports."""
-    inbox: deque[Message | None] = deque()
+Inbox = deque[Message | None]  # None at the end
+
+
+def _read_beside(channel: Channel, workers: Workers) -> Inbox:
+    """Start a thread that reads what the caller says; raise `WorkerStartError` when that cannot be."""
+    inbox: Inbox = deque()
 
     def read() -> None:
         with contextlib.suppress(EOFError, OSError):
@@ -238,7 +249,16 @@ def _serve_threaded(channel: Channel, workers: Workers, weigh: Weigh) -> None:
         inbox.append(None)
         workers.wake()
 
-    threading.Thread(target=read, name="outpace-read", daemon=True).start()
+    try:
+        threading.Thread(target=read, name="outpace-read", daemon=True).start()
+    except RuntimeError as error:
+        msg = f"the thread that reads its items could not be started: {error}; {more_threads()}"
+        raise WorkerStartError(msg) from error
+    return inbox
+
+
+def _serve_threaded(channel: Channel, workers: Workers, weigh: Weigh, inbox: Inbox) -> None:
+    """Serve with a driver that is busy elsewhere: a thread reads, this one reports."""
     carried = 0.0
     while True:
         while inbox:
