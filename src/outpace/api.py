@@ -7,15 +7,15 @@ import os
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from outpace.errors import UsageError
-from outpace.flow.amounts import check_positive
+from outpace.errors import UsageError, UsageTypeError
+from outpace.flow.amounts import check_positive, is_one_of, kind
 from outpace.flow.data import Outcome, Record
 from outpace.flow.flow import Flow
 from outpace.flow.job import Job, make_care, make_job
 from outpace.flow.keywords import door
 from outpace.flow.retry import Retry
 from outpace.flow.run import Run
-from outpace.flow.show import View, as_outcomes, as_values
+from outpace.flow.show import View, as_outcomes, as_values, shown
 from outpace.registry import opening
 
 if TYPE_CHECKING:  # asyncio and the race are imported when they are used: they cost a plain map
@@ -190,7 +190,7 @@ def _flow(
         from outpace.report.progress import make_progress  # noqa: PLC0415 - for who wants to see it
 
         shown = make_progress(progress)
-    if model == "auto":
+    if is_one_of(model, ["auto"]):
         if not job.call.is_async:
             workers = check_positive("workers", workers)
             in_flight = check_positive("in_flight", in_flight)
@@ -313,6 +313,8 @@ def race(
     from outpace.report.save import PICTURES  # noqa: PLC0415
     from outpace.report.table import race_table  # noqa: PLC0415
 
+    if name is not None and not isinstance(name, str):
+        raise UsageTypeError(f"name is text, not {kind(name)}: {shown(name)}")
     course = Course(
         functions,
         items,

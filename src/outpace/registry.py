@@ -23,6 +23,7 @@ from outpace.errors import (
 )
 from outpace.flow.amounts import check_positive
 from outpace.flow.protocol import Call, Care, Driver, Host, Workers
+from outpace.flow.show import shown
 from outpace.machine import usable_cpus
 
 if TYPE_CHECKING:
@@ -171,8 +172,12 @@ def find(name: str, *, for_requests: bool = False) -> Model:
         ):
             return model
     known = ["auto", *names(), *(request_names() if for_requests else ())]
-    meant = did_you_mean(str(name), known)
-    raise UnknownModelError(f"there is no model {name!r}; the models are {', '.join(known)}{meant}")
+    meant = ""
+    if isinstance(name, str):
+        meant = did_you_mean(name, known)
+    raise UnknownModelError(
+        f"there is no model {shown(name)}; the models are {', '.join(known)}{meant}"
+    )
 
 
 def takes_functions(driver: Driver) -> bool:
@@ -221,7 +226,7 @@ def opening(
     count = workers or usable_cpus()
     needed = count if total is None else max(1, min(count, total))
     if needed > MOST_WORKERS:
-        msg = f"workers={workers} is more processes than a machine can have; give a smaller number"
+        msg = f"workers={shown(workers)} is more processes than a machine can have; give fewer"
         raise UsageError(msg)
     if not model.driver.overlaps:
         needed = min(needed, in_flight or count)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from outpace.errors import TemporaryFetchError, UsageError, WorkerLostError
+from outpace.errors import TemporaryFetchError, UsageError, UsageTypeError, WorkerLostError
 from outpace.fetching import resume as earlier
 from outpace.fetching import source
 from outpace.fetching.manifest import Line, Manifest
@@ -21,7 +21,7 @@ from outpace.fetching.sinks import Directory, Nothing, Sink
 from outpace.fetching.urls import normaliser
 from outpace.fetching.warc import SUFFIXES, Warc
 from outpace.fetching.work import Work
-from outpace.flow.amounts import check_positive, whole
+from outpace.flow.amounts import check_flag, check_positive, kind, whole
 from outpace.flow.data import Outcome
 from outpace.flow.flow import Flow
 from outpace.flow.job import Job
@@ -130,18 +130,22 @@ def open_fetch(
     refuse("fetch", settings, inspect.signature(make_getter).parameters.keys(), own)
     getter = make_getter(**settings)
     allow_files(getter.in_flight)
-    kinds = () if isinstance(retry_failed, bool) else tuple(retry_failed)
+    kinds = [retry_failed] if isinstance(retry_failed, str) else retry_failed
+    if isinstance(kinds, list | tuple | set | frozenset):
+        known = tuple(earlier.checked_kinds(kinds))
+    else:
+        kinds, known = check_flag("retry_failed", kinds), ()
     keeping = Keeping(
-        into=None if into is None else Path(into),
-        manifest=None if manifest is None else Path(manifest),
+        into=_path("into", into),
+        manifest=_path("manifest", manifest),
         bodies=outcomes,
-        resume=resume,
-        retry_failed=bool(retry_failed),
-        kinds=kinds,
-        update=update,
+        resume=check_flag("resume", resume),
+        retry_failed=bool(kinds),
+        kinds=known,
+        update=check_flag("update", update),
     )
     return put_together(
-        source.stripped([urls] if isinstance(urls, str) else urls),
+        source.stripped(_several(urls)),
         getter,
         keeping,
         workers=workers,
@@ -149,6 +153,30 @@ def open_fetch(
         look_ahead=look_ahead or LOOK_AHEAD,
         outcomes=outcomes,
     )
+
+
+def _several(urls: Any) -> Iterable[Any]:
+    """Return URLs where one or more are given; raise for what is neither."""
+    if isinstance(urls, str):
+        return [urls]
+    if not isinstance(urls, Iterable) or isinstance(urls, bytes | bytearray):
+        raise UsageTypeError(f"urls is a URL or an iterable of them, not {shown(urls)}")
+    return urls
+
+
+def _path(name: str, value: Any) -> Path | None:
+    """Return a path, or None; raise for what cannot be one."""
+    if value is None:
+        return None
+    try:
+        text = os.fspath(value)
+    except TypeError:
+        text = None
+    if not isinstance(text, str):
+        raise UsageTypeError(f"{name} is a path, not {kind(value)}: {shown(value)}")
+    if "\0" in text:
+        raise UsageError(f"no path has a character 0 in it: {name}={shown(text)}")
+    return Path(text)
 
 
 def put_together(

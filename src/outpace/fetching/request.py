@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from outpace.errors import UsageError, UsageTypeError
 from outpace.fetching.page import Page
 from outpace.fetching.politeness import Politeness
-from outpace.flow.amounts import check_positive, kind, real, whole
+from outpace.flow.amounts import check_flag, check_positive, is_one_of, kind, real, whole
 from outpace.flow.show import shown
 
 if TYPE_CHECKING:
@@ -171,17 +171,24 @@ def make_getter(
     redirects = MAX_REDIRECTS if max_redirects is None else whole(max_redirects)
     if redirects is None or not 0 <= redirects <= 1000:
         raise UsageError(f"max_redirects is a number from 0 to 1000, not {shown(max_redirects)}")
-    if http is not None and http not in HTTP_VERSIONS:
-        raise UsageError(f"http is one of {', '.join(HTTP_VERSIONS)}, not {http!r}")
-    if proxy is not None and not _PROXY.fullmatch(proxy):
+    if http is not None and not is_one_of(http, HTTP_VERSIONS):
+        raise UsageError(f"http is one of {', '.join(map(repr, HTTP_VERSIONS))}, not {shown(http)}")
+    asked: object = proxy
+    if asked is not None and not (isinstance(asked, str) and _PROXY.fullmatch(asked)):
         raise UsageError(
             "proxy is a URL like http://host:port (also https, socks4, socks5, socks5h)"
         )
-    if public_only:
+    if check_flag("public_only", public_only):
         _refuse_proxies(proxy)
+    if isinstance(headers, str):
+        headers = [headers]
+    elif not isinstance(headers, Iterable):
+        raise UsageTypeError(f"headers is a mapping, or lines in a list, not {shown(headers)}")
     pairs = headers.items() if isinstance(headers, Mapping) else ()
     lines = [f"{name}: {value}" for name, value in pairs] or list(headers)
     agent = _agent() if user_agent is None else user_agent
+    if not isinstance(agent, str):
+        raise UsageTypeError(f"user_agent is text, not {kind(agent)}: {shown(agent)}")
     check_header(f"User-Agent: {agent}")
     return Getter(
         in_flight=check_positive("in_flight", in_flight) or IN_FLIGHT,
@@ -196,9 +203,9 @@ def make_getter(
         http=http,
         proxy=proxy,
         max_redirects=redirects,
-        insecure=bool(insecure),
-        robots=bool(robots),
-        public_only=bool(public_only),
+        insecure=check_flag("insecure", insecure),
+        robots=check_flag("robots", robots),
+        public_only=check_flag("public_only", public_only),
     )
 
 
@@ -220,7 +227,9 @@ def _number(name: str, value: object, least: float = 0.001, most: float = LONGES
     if number is None:
         raise UsageTypeError(f"{name} must be a number, not {kind(value)}: {shown(value)}")
     if not least <= number <= most:
-        raise UsageError(f"{name} must be a number from {least:g} to {most:,.0f}, not {number}")
+        raise UsageError(
+            f"{name} must be a number from {least:g} to {most:,.0f}, not {shown(number)}"
+        )
     return number
 
 
@@ -246,6 +255,6 @@ def allow_files(in_flight: int) -> None:
         return
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise UsageError(
-            f"in_flight {in_flight} needs more open files than the {hard} allowed here"
+            f"in_flight {shown(in_flight)} needs more open files than the {hard} allowed here"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -16,6 +16,7 @@ from outpace.fetching.kinds import ADVICE
 from outpace.fetching.manifest import Line, read, rewrite
 from outpace.fetching.seen import Counted
 from outpace.fetching.urls import redacted
+from outpace.flow.show import shown
 
 
 @dataclass(slots=True, eq=False)
@@ -82,11 +83,21 @@ def finished(path: Path, whole: Callable[[Line], bool]) -> Done:
     return done
 
 
+def checked_kinds(kinds: Iterable[object]) -> list[str]:
+    """Return these kinds of failure; raise `UsageError` for what is none."""
+    found = []
+    for one in kinds:
+        if not (isinstance(one, str) and one in ADVICE):
+            raise UsageError(
+                f"there is no kind of failure {shown(one)}; there are {', '.join(ADVICE)}"
+            )
+        found.append(one)
+    return found
+
+
 def failed(path: Path, kinds: Collection[str]) -> Iterator[str]:
     """Yield the URLs that failed: all, or of those kinds."""
-    for kind in kinds:
-        if kind not in ADVICE:
-            raise UsageError(f"there is no kind of failure {kind!r}; there are {', '.join(ADVICE)}")
+    checked_kinds(kinds)
     return (
         line["url"]
         for line in read(path)

@@ -1,4 +1,4 @@
-"""Numbers that a user gives: checked in one way at every door, and from then on Python's own.
+"""Numbers and flags that a user gives: checked in one way at every door, and then Python's own.
 
 A whole number is whatever `range` takes for one (`__index__`, as NumPy's integers have it), and a number
 is any real one; never True or False, which mean something else. Each check returns a plain `int` or
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numbers
 import operator
+from collections.abc import Collection
 from typing import Any
 
 from outpace.errors import UsageError, UsageTypeError
@@ -45,7 +46,7 @@ def check_positive(name: str, value: object) -> int | None:
         msg = f"{name} must be a whole number, not {kind(value)}: {shown(value)}"
         raise UsageTypeError(msg)
     if number < 1:
-        msg = f"{name} must be at least 1, not {number}; leave it out to have it chosen"
+        msg = f"{name} must be at least 1, not {shown(number)}; leave it out to have it chosen"
         raise UsageError(msg)
     return number
 
@@ -59,9 +60,21 @@ def check_seconds(name: str, value: object) -> float | None:
         msg = f"{name} must be a number of seconds, not {kind(value)}: {shown(value)}"
         raise UsageTypeError(msg)
     if not 0 < number < float("inf"):
-        msg = f"{name} must be a number of seconds above 0, not {number}; leave it out for none"
+        msg = f"{name} must be a number of seconds above 0, not {shown(number)}; leave it out for none"
         raise UsageError(msg)
     return number if number <= LONGEST_WAIT else None
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Return True or False; raise for anything else: most strings are true, "no" among them."""
+    if type(value).__name__ in ("bool", "bool_"):  # Python's, and NumPy's
+        return bool(value)
+    raise UsageTypeError(f"{name} is True or False, not {kind(value)}: {shown(value)}")
+
+
+def is_one_of(word: object, words: Collection[str]) -> bool:
+    """Say whether it is one of these words; what equals anything, or cannot be compared, is none."""
+    return isinstance(word, str) and word in words
 
 
 def kind(value: object) -> str:

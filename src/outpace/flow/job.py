@@ -9,7 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from outpace.errors import UsageError, UsageTypeError
-from outpace.flow.amounts import check_positive, check_seconds, kind, real, whole
+from outpace.flow.amounts import (
+    check_flag,
+    check_positive,
+    check_seconds,
+    is_one_of,
+    kind,
+    real,
+    whole,
+)
 from outpace.flow.data import Record
 from outpace.flow.protocol import Call, Care
 from outpace.flow.retry import Retry
@@ -49,15 +57,16 @@ def make_job(
 ) -> Job:
     """Check what the user passed; raise `UsageError` or `UsageTypeError` for what cannot work."""
     _check_setup(setup)
+    starmap = check_flag("starmap", starmap)
     _check_callable(fn, iterables)
     _check_iterables(iterables, starmap=starmap, allow_async=allow_async_items)
     check_function(fn, _arguments(iterables, starmap=starmap), takes_state=setup is not None)
     chunk = check_positive("chunk", chunk)
     timeout = check_seconds("timeout", timeout)
-    if on_error not in ("raise", "skip", "return"):
+    if not is_one_of(on_error, get_args(OnError)):
         msg = f"on_error is 'raise', 'skip' or 'return', not {shown(on_error)}"
         raise UsageError(msg)
-    if record not in get_args(Record):
+    if not is_one_of(record, get_args(Record)):
         msg = f"record is 'off', 'default' or 'full', not {shown(record)}"
         raise UsageError(msg)
     retry = retries if isinstance(retries, Retry) else Retry(retries)
@@ -72,7 +81,7 @@ def make_job(
         call,
         items,
         count(items),
-        ordered,
+        check_flag("ordered", ordered),
         chunk,
         on_error,  # type: ignore[arg-type]
         retry if retry.times else None,
@@ -186,8 +195,6 @@ def _check_iterables(iterables: Sequence[object], *, starmap: bool, allow_async:
     """Raise unless there are items, and all of them can be iterated over here."""
     if not iterables:
         raise UsageTypeError("there are no items: give an iterable after the function")
-    if not isinstance(starmap, bool):
-        raise UsageTypeError(f"starmap is True or False, not {kind(starmap)}: {shown(starmap)}")
     if starmap and len(iterables) > 1:
         raise UsageError(
             "starmap=True is for one iterable of tuples; several iterables go without it"

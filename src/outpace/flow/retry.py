@@ -53,7 +53,7 @@ class Retry:
             msg = f"retries is a whole number or an outpace.Retry, not {shown(self.times)}"
             raise UsageTypeError(msg)
         if times < 0:
-            msg = f"retries must be at least 0, not {times}"
+            msg = f"retries must be at least 0, not {shown(times)}"
             raise UsageError(msg)
         object.__setattr__(self, "times", times)
         classes: tuple[Any, ...] = self.on if isinstance(self.on, tuple) else (self.on,)
@@ -61,7 +61,7 @@ class Retry:
         if not is_function and not (classes and all(map(_is_exception, classes))):
             msg = (
                 "Retry(on=…) is an exception class, a tuple of them, or a function, "
-                f"not {self.on!r:.80}"
+                f"not {shown(self.on)}"
             )
             raise UsageTypeError(msg)
         if not callable(self.wait):

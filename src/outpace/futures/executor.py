@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 import time
 import weakref
 from collections import deque
@@ -117,7 +118,9 @@ class Executor(StandardExecutor):
         Raises `RuntimeError` after `shutdown`, `BrokenExecutor` when there are no workers.
         """
         if not callable(fn):
-            raise UsageTypeError(f"what is submitted must be callable, and this is not: {fn!r:.80}")
+            raise UsageTypeError(
+                f"what is submitted must be callable, and this is not: {shown(fn)}"
+            )
         return self._manager.submit((fn, args, kwargs))
 
     def map(
@@ -135,8 +138,8 @@ class Executor(StandardExecutor):
         seconds from now on `next` raises `TimeoutError`. What has not begun when the iterator is
         closed or raises is cancelled.
         """
-        chunksize = check_positive("chunksize", chunksize) or 1
-        buffersize = check_positive("buffersize", buffersize)
+        chunksize = min(check_positive("chunksize", chunksize) or 1, sys.maxsize)
+        ahead = min(check_positive("buffersize", buffersize) or sys.maxsize, sys.maxsize)
         until = _until(timeout)
         rows = zip(*iterables, strict=False)
         if chunksize == 1:
@@ -144,7 +147,7 @@ class Executor(StandardExecutor):
         else:
             pieces = iter(lambda: list(itertools.islice(rows, chunksize)), [])
             futures = (self.submit(carry_out_each, fn, piece) for piece in pieces)
-        first = deque(itertools.islice(futures, buffersize))
+        first = deque(itertools.islice(futures, ahead))
         results = _results(first, futures, until)
         return results if chunksize == 1 else itertools.chain.from_iterable(results)
 
@@ -245,7 +248,9 @@ def _ready(
     if initializer is None:
         return setup, carry_out if setup is None else carry_out_with
     if not callable(initializer):
-        raise UsageTypeError(f"initializer must be callable, not {initializer!r:.80}")
+        raise UsageTypeError(f"initializer must be callable, not {shown(initializer)}")
+    if not isinstance(initargs, Iterable):
+        raise UsageTypeError(f"initargs are the arguments in a tuple, not {shown(initargs)}")
     if setup is not None:
         raise UsageError("setup and initializer both make a lane ready; pass one of them")
     return Initializer(initializer, tuple(initargs)), carry_out_after

@@ -22,7 +22,7 @@ from outpace.errors import (
     UsageTypeError,
     WorkerStartError,
 )
-from outpace.flow.amounts import check_positive, real
+from outpace.flow.amounts import check_positive, kind, real
 from outpace.flow.board import Board
 from outpace.flow.job import Job, make_job
 from outpace.flow.show import shown
@@ -93,6 +93,9 @@ class Course:
         if limit is None or not limit > 0:
             msg = f"budget is a number of seconds and more than 0, not {shown(budget)}"
             raise UsageError(msg)
+        _check_function("same", same)
+        if progress is not None:
+            _check_function("progress", progress)
         # It says what is wrong with them.
         make_job(_first(functions), items, setup=_first(setup), record=record)
         self.items = list(items)
@@ -174,10 +177,10 @@ class Course:
             return
         driver = runner.model.driver
         cheap_lanes = driver.native_async or not takes_functions(driver)
-        kind = plan.Kind(runner.model.host is not None, driver.overlaps, cheap_lanes)
+        of_model = plan.Kind(runner.model.host is not None, driver.overlaps, cheap_lanes)
         by_model = isinstance(self.in_flight, Mapping)
         chosen = plan.setting(
-            kind,
+            of_model,
             self.profile(),
             cpus=usable_cpus(),
             items=len(self.items),
@@ -260,6 +263,12 @@ class Course:
         runner.trials.append(trial)
 
 
+def _check_function(name: str, given: object) -> None:
+    """Raise `UsageTypeError` for what cannot be called."""
+    if not callable(given):
+        raise UsageTypeError(f"{name} is a function to call, not {kind(given)}: {shown(given)}")
+
+
 def _in_flight(asked: object) -> int | Mapping[str, int | None] | None:
     """Check how many items at once are asked for: of all models, or of each."""
     if not isinstance(asked, Mapping):
@@ -292,7 +301,9 @@ def _with_serial_first(models: Sequence[str] | None, jobs: Sequence[Job]) -> lis
     if isinstance(models, str):
         models = [name.strip() for name in models.split(",") if name.strip()]
     if not isinstance(models, Iterable):
-        raise UsageTypeError(f"models are names of outpace.models(), in a list, not {models!r:.80}")
+        raise UsageTypeError(
+            f"models are names of outpace.models(), in a list, not {shown(models)}"
+        )
     chosen = list(dict.fromkeys(models))
     if not chosen:
         raise UsageError(f"no models are named; there are {', '.join(names())}")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
 from outpace.errors import UsageTypeError
-from outpace.flow.show import fitting, per_second, seconds
+from outpace.flow.show import fitting, per_second, seconds, shown
 
 EVERY = 0.1  # seconds between two drawings
 PLAIN_EVERY = 10.0  # and between two lines where they stay
@@ -162,7 +162,7 @@ def make_progress(wanted: Any, stream: TextIO | None = None) -> Progress | None:
         return Progress(Lines(stream), PLAIN_EVERY)
     if callable(wanted):
         return Progress(wanted)
-    raise UsageTypeError(f"progress is True, None or a function to call, not {wanted!r:.60}")
+    raise UsageTypeError(f"progress is True, None or a function to call, not {shown(wanted)}")
 
 
 class Screen:
