@@ -99,7 +99,7 @@ def test_worker_processes_that_hang_are_stopped(never) -> None:
             time.sleep(0.01)
         return n
 
-    race = outpace.race(hangs_elsewhere, range(6), models=["processes"], budget=5 * BUDGET)
+    race = outpace.race(hangs_elsewhere, range(6), models=["processes"], budget=10 * BUDGET)
 
     assert race.entrant("serial").status == "ran"
     assert race.entrant("processes").hanging_item == 3

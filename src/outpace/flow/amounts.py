@@ -22,7 +22,7 @@ def whole(value: Any) -> int | None:
     """Return a whole number as Python's own, None for whatever is none."""
     if type(value) is int:
         return value
-    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+    if _is_flag(value) or not hasattr(type(value), "__index__"):  # NumPy 1's has one
         return None
     try:
         return operator.index(value)
@@ -32,7 +32,7 @@ def whole(value: Any) -> int | None:
 
 def real(value: Any) -> float | None:
     """Return a number as Python's own, whole ones as `int`; None for whatever is none."""
-    if (number := whole(value)) is not None or isinstance(value, bool):
+    if (number := whole(value)) is not None or _is_flag(value):
         return number
     return float(value) if isinstance(value, numbers.Real) else None
 
@@ -67,9 +67,14 @@ def check_seconds(name: str, value: object) -> float | None:
 
 def check_flag(name: str, value: object) -> bool:
     """Return True or False; raise for anything else: most strings are true, "no" among them."""
-    if type(value).__name__ in ("bool", "bool_"):  # Python's, and NumPy's
+    if _is_flag(value):
         return bool(value)
     raise UsageTypeError(f"{name} is True or False, not {kind(value)}: {shown(value)}")
+
+
+def _is_flag(value: object) -> bool:
+    """Say whether it is True or False, Python's or NumPy's."""
+    return type(value).__name__ in ("bool", "bool_")
 
 
 def is_one_of(word: object, words: Collection[str]) -> bool:
