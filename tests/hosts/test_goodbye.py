@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from functools import partial
@@ -16,13 +18,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import outpace
+from outpace.drivers.asyncio import driver
 from outpace.errors import SetupError
-from outpace.hosts import _goodbye
+from outpace.flow.data import Chunk
+from outpace.flow.protocol import Call
+from outpace.flow.signals import Recalled
+from outpace.hosts import _goodbye, _worker
 from outpace.hosts._goodbye import EXIT_PATIENCE, HURRY, say_goodbye
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from types import FrameType
 
     from tests.conftest import Gate, Stopwatch
 
@@ -153,6 +160,35 @@ def test_a_run_that_is_left_takes_no_longer_than_its_setups_need(
         seconds = stopwatch()
     assert seconds() < EXIT_PATIENCE / 2
     assert {int(path.name) for path in tmp_path.iterdir()} == workers
+
+
+@pytest.mark.parametrize("step", range(1, 12))
+def test_a_signal_between_two_steps_of_a_loop_costs_it_none(step: int) -> None:
+    steps = itertools.count(1)
+
+    async def waits(item: int) -> int:
+        await asyncio.sleep(0)
+        return item
+
+    def arrives(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is asyncio.Handle._run.__code__ and next(steps) == step:
+            sys.setprofile(None)
+            _worker._terminate(signal.SIGTERM, frame)
+
+    workers = driver.open(Call(waits, is_async=True), 4)
+    workers.start(Chunk(0, list(range(20))))
+    sys.setprofile(arrives)
+    try:
+        with pytest.raises(Recalled):
+            list(iter(partial(workers.reports, 20.0), None))  # until it raises
+    finally:
+        sys.setprofile(None)
+    late = threading.Timer(5.0, workers.interrupt)  # else it would wait for ever
+    late.start()
+    workers.close()
+    assert late.is_alive()
+    late.cancel()
+    late.join()
 
 
 def deaf_at_the_gate(stop_at_the_gate: Callable[[Any], Any]) -> Callable[[int], int]:

@@ -28,7 +28,7 @@ import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import outpace.drivers
@@ -51,6 +51,7 @@ from outpace.hosts._voices import silence, speak_through
 from outpace.hosts._wire import NOTHING, Channel, Message, Packed, pack
 from outpace.machine import more_threads
 
+LOOPS = ("asyncio", "selectors")  # of what the steps between those of the user's are made
 SACRIFICE = 300  # of 1000, see proc(5): above what the caller may have, below what is to go first
 _over = threading.Event()  # the worker has said all it has to say
 _speaking = free_in_forks(threading.RLock())  # one thread at a time sends to the caller
@@ -161,12 +162,21 @@ def _ending(channel: Channel) -> Iterator[None]:
         channel.close()
 
 
-def _terminate(*_: object) -> None:
-    """Unwind from whatever item is running, so that setups are closed."""
+def _terminate(_number: int = signal.SIGTERM, frame: FrameType | None = None) -> None:
+    """Unwind from whatever item is running, so that setups are closed.
+
+    Not from between two steps of an event loop: the one that is to be next would be lost, and closing
+    would wait for its task for ever. There the loop itself raises it, as its next step but one.
+    """
     if _state.leaving:
         return
     # A coroutine that is cut short is never awaited.
     warnings.simplefilter("ignore", RuntimeWarning)
+    if frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in LOOPS:
+        loop = sys.modules["asyncio"]._get_running_loop()  # noqa: SLF001 - documented for this
+        if loop is not None:
+            loop.call_soon_threadsafe(_terminate)
+            return
     raise Recalled
 
 
