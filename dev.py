@@ -2,9 +2,9 @@
 
     python3 dev.py race                 race the two experiments, pages and sums, on this machine
     python3 dev.py race ARGS            the same as `outpace race ARGS`
-    python3 dev.py test [PYTEST ARGS]   the tests, in 3 processes: 4 to 5 minutes on two quiet cores
+    python3 dev.py test [PYTEST ARGS]   the tests, in 4 processes: 4 to 5 minutes on two quiet cores
     python3 dev.py test --fast          those that take a minute in all
-    python3 dev.py test --thorough      these and the longest, half of them joblib's own
+    python3 dev.py test --thorough      these and the longest: joblib's own, more faults
     python3 dev.py test --every-python  the tests on every CPython >= 3.11 that is found here
     python3 dev.py test --others        the tests on every one but this
     python3 dev.py test --lowest        the tests with the lowest versions that pyproject.toml allows
@@ -47,10 +47,10 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent
 WINDOWS = os.name == "nt"
-TEST_WORKERS = 3  # finds tests that disturb each other; some wait, and two would leave cores idle
+TEST_WORKERS = 4  # finds tests that disturb each other; many wait, and two would leave cores idle
 SLOW = "worker processes, signals, whole races, the docs' examples, and the suites of CPython and joblib"
 THOROUGH = (
-    "joblib's own tests, 20,000 pages whose fetching is killed 30 times, and a torture that waits"
+    "joblib's own tests, 20,000 pages killed 30 times, half of the table of faults, a long torture"
 )
 PROGRAMS = {  # the marker of the tests that need a program: the names that it goes by
     "needs_nginx": ("nginx",),

@@ -35,13 +35,25 @@ def needs_process(fault: Fault, kind: str, model: Model) -> bool:
     return bool(fault.slow or fault.apart or ends or model.host)
 
 
+def marks(fault: Fault, kind: str, model: Model) -> list[pytest.MarkDecorator]:
+    """Say when a cell is carried out: those that take long with one kind of function, in turns.
+
+    What a plain function and a coroutine do to a process is mostly the same; the rest is thorough.
+    """
+    if not needs_process(fault, kind, model):
+        return []
+    turn = faults.FAULTS.index(fault) + MODELS.index(model) + fault.kinds.index(kind)
+    alike = len(fault.kinds) > 1 and turn % 2
+    return [pytest.mark.slow, *[pytest.mark.thorough] * alike]
+
+
 CELLS = [
     pytest.param(
         fault,
         kind,
         model,
         id=f"{fault.name}-{kind}-{model.name}",
-        marks=pytest.mark.slow if needs_process(fault, kind, model) else (),
+        marks=marks(fault, kind, model),
     )
     for fault in faults.FAULTS
     for kind in fault.kinds
