@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from functools import partial
+from string import Template
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -189,6 +191,36 @@ def test_a_signal_between_two_steps_of_a_loop_costs_it_none(step: int) -> None:
     assert late.is_alive()
     late.cancel()
     late.join()
+
+
+def test_a_signal_in_the_library_waits_where_a_loop_has_called_it_and_not_where_the_user_has() -> (
+    None
+):
+    found = []
+
+    def looks() -> None:
+        found.append(_worker._is_loops(sys._getframe()))  # the user's own
+        Template("$x").substitute(Looking())  # what the user has called
+
+    class Looking(dict[str, str]):
+        def __getitem__(self, _: str) -> str:
+            found.append(_worker._is_loops(sys._getframe(1)))
+            return ""
+
+    asyncio.run(asyncio.to_thread(looks))
+    loop = asyncio.new_event_loop()
+    loop.slow_callback_duration = 0  # it tells a log of every step
+    loop.set_debug(True)
+    told = logging.Handler()
+    told.emit = lambda _: found.append(_worker._is_loops(sys._getframe(1)))  # type: ignore[method-assign]
+    log = logging.getLogger("asyncio")
+    log.addHandler(told)
+    loop.run_until_complete(asyncio.sleep(0))
+    log.removeHandler(told)
+    loop.close()
+    assert found[:2] == [False, False]
+    assert found[2:]
+    assert all(found[2:])
 
 
 def deaf_at_the_gate(stop_at_the_gate: Callable[[Any], Any]) -> Callable[[int], int]:

@@ -172,12 +172,22 @@ def _terminate(_number: int = signal.SIGTERM, frame: FrameType | None = None) ->
         return
     # A coroutine that is cut short is never awaited.
     warnings.simplefilter("ignore", RuntimeWarning)
-    if frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in LOOPS:
+    if _is_loops(frame):
         loop = sys.modules["asyncio"]._get_running_loop()  # noqa: SLF001 - documented for this
         if loop is not None:
             loop.call_soon_threadsafe(_terminate)
             return
     raise Recalled
+
+
+def _is_loops(frame: FrameType | None) -> bool:
+    """Say whether it is a loop that runs there, or what of Python's library it has called."""
+    while frame is not None:
+        library = frame.f_globals.get("__name__", "").partition(".")[0]
+        if library in LOOPS or library not in sys.stdlib_module_names:
+            return library in LOOPS
+        frame = frame.f_back
+    return False
 
 
 def _open(channel: Channel, hello: Message, shared: int) -> tuple[Workers | None, bool]:
