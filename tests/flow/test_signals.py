@@ -412,3 +412,49 @@ def test_a_second_signal_before_the_first_was_heeded_waits_for_nobody_either(
         list(run)
     thread.join()
     gate.let_through()  # they were waited for by nobody until now
+
+
+LEFT = """
+import os, signal, sys, time
+import outpace
+model, number, how, caller = sys.argv[1], int(sys.argv[2]), sys.argv[3], os.getpid()
+
+class Setup:
+    def __enter__(self):
+        return 1
+    def __exit__(self, *_):
+        os.kill(caller, number)
+        time.sleep(0.2)
+
+def work(item, _):
+    return item
+
+def leave():
+    options = dict(model=model, setup=Setup, workers=1, in_flight=1)
+    if how == "with":
+        with outpace.map(work, range(1000), **options) as run:
+            for _ in run:
+                break
+    elif how == "for":
+        for _ in outpace.map(work, range(1000), **options):
+            break
+    else:
+        next(outpace.map(work, range(1000), **options))
+
+leave()
+time.sleep(60)
+print("the program goes on")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", ["with", "for", "next"])
+@pytest.mark.parametrize("model", ["serial", "threads", "processes"])
+def test_a_signal_while_a_loop_that_was_left_is_closed_ends_the_program(
+    model: str, how: str, number: int, run_python: Callable[..., Any]
+) -> None:
+    done = run_python(LEFT, model, str(int(number)), how)
+    assert done.returncode in (-number, 128 + number)
+    assert done.stdout == ""
+    assert "ignored" not in done.stderr

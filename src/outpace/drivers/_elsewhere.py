@@ -7,13 +7,17 @@ in turn, so the workers inside still see a single user.
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from outpace.flow.data import Chunk, Report, Returned
+from outpace.flow.ending import LAST
 from outpace.flow.protocol import Usage, Workers, processes_of
 
 
@@ -41,18 +45,22 @@ class Elsewhere:
         return self
 
     async def aopen(self) -> Elsewhere:
-        """Open the workers, awaiting it; a cancelled opening is seen to its end and closed again."""
+        """Open the workers, awaiting it; a cancelled opening is seen to its end and closed again.
+
+        However often it is cancelled: the thread does that by itself, also when the loop has ended.
+        """
         import asyncio  # noqa: PLC0415 - a plain program should not pay for it
 
-        opening = asyncio.wrap_future(self._thread.submit(self._open_workers))
+        opening = self._thread.submit(self._open_workers)
         try:
-            self._inner = await asyncio.shield(opening)
+            self._inner = await asyncio.shield(asyncio.wrap_future(opening))
         except BaseException:
-            await asyncio.wait([opening])
-            if opening.exception() is None:
-                self._inner = opening.result()
-                await self.aclose()
-            self._thread.shutdown()
+            self._closed = True
+            closing = self._thread.submit(lambda: opening.exception() or opening.result().close())
+            self._thread.shutdown(wait=False)
+            await asyncio.wait([asyncio.wrap_future(closing)])
+            if not opening.exception() and (error := closing.exception()):
+                raise error from None
             raise
         return self
 
@@ -146,6 +154,17 @@ class Elsewhere:
                 self._thread.shutdown(wait=closing.done())
 
 
+_left: weakref.WeakSet[threading.Thread] = weakref.WeakSet()  # they may still be closing
+
+
+@atexit.register
+def _see_off() -> None:
+    """Give those that are closing a moment, at the end of the program."""
+    until = time.monotonic() + LAST
+    for thread in list(_left):
+        thread.join(max(0.0, until - time.monotonic()))
+
+
 class _Thread:
     """A thread that does one thing after another.
 
@@ -170,6 +189,8 @@ class _Thread:
         self._asked.put(None)
         if wait:
             self._thread.join()
+        else:
+            _left.add(self._thread)
 
     def _work(self) -> None:
         """Do what is asked, until told to end."""

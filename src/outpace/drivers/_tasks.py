@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from outpace.drivers import _lane
 from outpace.drivers._drive import awaited, drive
 from outpace.drivers._lane import failed, sequential
 from outpace.drivers._late import LateItems
@@ -217,6 +218,9 @@ class AsyncioWorkers:
         try:
             await end_tasks(self._lanes.tasks, lambda: self._hurry)
         finally:
+            if _lane.worker_process:  # elsewhere they still say what was cut short
+                for one in (self._row_now, *self._places):
+                    one.clear()
             try:
                 await self._exits.aclose()
             except BaseException as error:

@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from outpace.errors import UsageError, UsageTypeError
 from outpace.flow.data import Chunk, Settled, Summary
 from outpace.flow.dispatch import Pull, Settle, Start
+from outpace.flow.ending import LAST
 from outpace.flow.face import Face
 from outpace.flow.feed import Feed
 from outpace.flow.flow import Flow
-from outpace.flow.run import CLOSED, LAST, LEFT, USED_UP
+from outpace.flow.run import CLOSED, LEFT, USED_UP
 
 T = TypeVar("T")
 

@@ -14,6 +14,7 @@ from outpace.flow.show import fitting
 from outpace.flow.signals import Recalled, Terminated
 
 OURS = __file__.rpartition("flow")[0]  # where our files are
+LAST = 1.0  # seconds that the end of the program waits for a run in a thread that is a daemon
 HURRY = 0.25  # seconds that what is running has to unwind once somebody wants it to end at once
 
 

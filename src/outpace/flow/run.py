@@ -23,13 +23,20 @@ from typing import Any, Generic, TypeVar
 from outpace.errors import OutpaceError, UsageError
 from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import Pull, Settle, Start
-from outpace.flow.ending import without_ours
+from outpace.flow.ending import LAST, without_ours
 from outpace.flow.face import Face
 from outpace.flow.flow import Flow
 from outpace.flow.order import Release
 from outpace.flow.protocol import Workers
 from outpace.flow.show import said
-from outpace.flow.signals import Terminated, claimed, going_on, interrupted, undisturbed
+from outpace.flow.signals import (
+    Terminated,
+    claimed,
+    going_on,
+    interrupted,
+    send_again,
+    undisturbed,
+)
 
 T = TypeVar("T")
 
@@ -46,7 +53,6 @@ INSIDE = (
     "before they are through; take the values outside"
 )
 CLOSED = "this run is closed; call outpace.{call} again"
-LAST = 1.0  # seconds that the end of the program waits for a run in a thread that is a daemon
 
 clock = time.perf_counter
 
@@ -122,7 +128,20 @@ class Run(Face, Generic[T]):
             raise self._told(error) from None
         finally:
             self._over = over
+            if over is LEFT:
+                self._close_left()
+            else:
+                self.close()
+
+    def _close_left(self) -> None:
+        """Close the run of a loop that was left; what a signal raises meanwhile is raised after that.
+
+        Python is taking the loop down, and would print that, and go on.
+        """
+        try:
             self.close()
+        except (KeyboardInterrupt, Terminated) as error:
+            send_again(error)
 
     def __next__(self) -> T:
         """Return the next value."""
@@ -320,6 +339,7 @@ def _dropped(flow: Flow, work: Work, lock: threading.RLock) -> None:
         _end(flow, work, lock)
     except (KeyboardInterrupt, Terminated) as error:
         flow.tell(error)
+        send_again(error)
 
 
 def _end(flow: Flow, work: Work, lock: threading.RLock) -> None:

@@ -19,8 +19,10 @@ Tested by `tests/flow/test_signals.py` and `tests/conformance/test_interrupts.py
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import CodeType, FrameType
@@ -118,6 +120,34 @@ def claimed() -> Iterator[None]:
 def interrupted() -> BaseException | None:
     """Return what a signal has raised and no run has outlived, or one like it; None without one."""
     return None if _claim.raised is None else _claim.raised()
+
+
+def send_again(error: BaseException) -> None:
+    """Have the signal that has raised this come again once what calls this now has returned.
+
+    For what Python calls by itself, to take something down: it prints what is raised there, and goes on.
+    """
+    import signal  # noqa: PLC0415
+
+    number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+    caller = sys._getframe(1)  # noqa: SLF001 - what everybody uses
+    caller = caller.f_back or caller  # the generator that is closed, or the finalizer
+    with suppress(RuntimeError):  # the program ends, and no thread can start any more
+        threading.Thread(target=_send, args=(number, caller), daemon=True).start()
+
+
+def _send(number: int, after: FrameType) -> None:
+    """Send this process a signal, once the main thread is out of a call."""
+    main = threading.main_thread().ident
+    assert main is not None
+    frame: FrameType | None = after
+    while frame is not None and main in (frames := sys._current_frames()):  # noqa: SLF001 - documented
+        time.sleep(0.001)
+        frame = frames[main]
+        while frame is not None and frame is not after:
+            frame = frame.f_back
+    del after, frame
+    os.kill(os.getpid(), number)
 
 
 def going_on() -> None:
