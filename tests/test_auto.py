@@ -14,6 +14,13 @@ def nap(n: int) -> int:
     return n
 
 
+def long_nap(n: int) -> int:
+    time.sleep(
+        0.1
+    )  # far longer than a busy machine keeps it from a core: that looks like computing
+    return n
+
+
 def compute(n: int) -> int:
     sum(i * i for i in range(150_000))
     return n
@@ -26,7 +33,7 @@ async def later(n: int) -> int:
 @pytest.mark.parametrize(
     ("fn", "count", "model", "why"),
     [
-        (nap, 60, "threads", "waiting"),
+        (long_nap, 40, "threads", "waiting"),
         pytest.param(compute, 300, "processes", "computing", marks=pytest.mark.slow),
         (abs, 50, "serial", "serial"),
         (nap, 3, "serial", "serial"),  # over before anything could have started

@@ -185,8 +185,9 @@ def test_a_slow_consumer_stops_the_reading(model) -> None:
 
     with outpace.map(pause, source(), model=model, in_flight=4, workers=2) as run:
         for n, _ in enumerate(run):
-            # What may be in flight, the few that wait for a lane, and what a report held.
-            assert read <= n + 1 + 40
+            # What may be in flight, the few that wait for a lane, and what reports held: on a busy
+            # machine several come at once. Who does not stop reads thousands.
+            assert read <= n + 1 + 200
             if n == 60:
                 break
 

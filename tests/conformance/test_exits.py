@@ -21,7 +21,6 @@ PROGRAM = """
 import asyncio, itertools, sys, threading, time
 import outpace
 settings = {"model": sys.argv[1], "workers": 2, "in_flight": 3, "chunk": 1}
-seen = {plain: threading.Semaphore(0) for plain in (True, False)}  # both are under way at the end
 
 def short(item):
     time.sleep(0.002)
@@ -39,20 +38,23 @@ async def hangs_as_coroutine(item):
     await asyncio.sleep(0.002 if item < 2 else 1000)
     return item
 
-def plain(fn):
+def plain(fn, seen):
     for _ in outpace.map(fn, itertools.count(), **settings):
-        seen[True].release()
+        seen.release()
 
-async def awaited(fn):
+async def awaited(fn, seen):
     async for _ in outpace.amap(fn, itertools.count(), **settings):
-        seen[False].release()
+        seen.release()
+
+def under_way(fn, *, run):
+    seen = threading.Semaphore(0)
+    threading.Thread(target=run, args=(fn, seen), daemon=True).start()
+    seen.acquire()
+    seen.acquire()
 
 for fn in map(globals().get, sys.argv[2:]):
-    threading.Thread(target=plain, args=(fn,), daemon=True).start()
-    threading.Thread(target=lambda fn=fn: asyncio.run(awaited(fn)), daemon=True).start()
-    for one in seen.values():
-        one.acquire()
-        one.acquire()
+    under_way(fn, run=plain)
+    under_way(fn, run=lambda fn, seen: asyncio.run(awaited(fn, seen)))
 print("the end")
 """
 

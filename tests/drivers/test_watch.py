@@ -73,7 +73,9 @@ def until(right: Callable[[Summary], bool], name: str, url: str, model: str = "a
 @pytest.mark.parametrize(("name", "how", "advice"), KINDS)
 @pytest.mark.usefixtures("loop")
 def test_the_line_that_blocks_is_named(name, how, advice, url, capsys):
-    summary = until(lambda s: len(s.blocked) > 0 and s.saturation is None, name, url)
+    summary = until(
+        lambda s: [one.how for one in s.blocked] == [how] and s.saturation is None, name, url
+    )
 
     assert [one.line for one in summary.blocked] == [blocking.line_of(name)]
     (found,) = summary.blocked
