@@ -32,7 +32,7 @@ from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.ending import HURRY
 from outpace.flow.forks import in_a_fork
 from outpace.flow.protocol import Call, Usage
-from outpace.flow.signals import Terminated, interruptible
+from outpace.flow.signals import Terminated, interruptible, undisturbed
 from outpace.machine import more_threads
 
 
@@ -189,8 +189,9 @@ class ThreadWorkers:
         self._wanted = 0
         return True
 
+    @undisturbed
     def _start(self, number: int) -> None:
-        """Start one thread."""
+        """Start one thread. A signal raised in there could leave a lock of `threading` held for good."""
         if self._call.board is not None:
             # Laid out here, since threads must not do so side by side.
             self._call.board.rows[number]
