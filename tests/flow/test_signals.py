@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import signal
 import socket
 import threading
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import outpace
+from outpace.flow import signals
 from outpace.flow.flow import Flow
-from outpace.flow.signals import Terminated, claimed, interruptible, undisturbed
+from outpace.flow.signals import Terminated, claimed, interruptible, send_again, undisturbed
 from outpace.hosts._wire import Channel
+from outpace.racing.time_limit import OutOfTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -458,3 +461,14 @@ def test_a_signal_while_a_loop_that_was_left_is_closed_ends_the_program(
     assert done.returncode in (-number, 128 + number)
     assert done.stdout == ""
     assert "ignored" not in done.stderr
+
+
+def test_the_end_of_a_races_time_while_a_run_in_an_item_is_closed_is_no_sigterm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: queue.SimpleQueue[int] = queue.SimpleQueue()
+    monkeypatch.setattr(signals, "_send", lambda number, _: sent.put(number))
+    send_again(OutOfTime())
+    send_again(Terminated(143))
+    assert sent.get(timeout=20) == signal.SIGTERM
+    assert sent.empty()

@@ -129,6 +129,8 @@ def send_again(error: BaseException) -> None:
     """
     import signal  # noqa: PLC0415
 
+    if isinstance(error, Terminated) and type(error) not in (Terminated, Recalled):
+        return  # it came of no SIGTERM: the end of a race's time, which insists by itself
     number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
     caller = sys._getframe(1)  # noqa: SLF001 - what everybody uses
     caller = caller.f_back or caller  # the generator that is closed, or the finalizer
