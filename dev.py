@@ -3,7 +3,7 @@
     python3 dev.py race                 race the two experiments, pages and sums, on this machine
     python3 dev.py race ARGS            the same as `outpace race ARGS`
     python3 dev.py test [PYTEST ARGS]   the tests, in 4 processes: 4 to 5 minutes on two quiet cores
-    python3 dev.py test --fast          those that take two minutes in all
+    python3 dev.py test --fast          those that take a minute in all
     python3 dev.py test --thorough      these and the longest: joblib's own, more faults
     python3 dev.py test --every-python  the tests on every CPython >= 3.11 that is found here
     python3 dev.py test --others        the tests on every one but this

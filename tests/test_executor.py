@@ -188,6 +188,7 @@ def test_an_executor_that_nothing_is_submitted_to_starts_nothing(model) -> None:
         assert threading.active_count() == before
 
 
+@pytest.mark.slow
 def test_an_executor_that_is_dropped_carries_out_what_it_has_and_ends(model) -> None:
     executor = outpace.Executor(model, 2)
     manager = weakref.ref(executor._manager)
@@ -370,6 +371,7 @@ async def sleep_or(seconds):
     return seconds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", SEVERAL)
 def test_a_call_that_takes_too_long_is_timed_out_and_costs_no_other(model) -> None:
     with outpace.Executor(model, 2, timeout=0.5) as executor:
@@ -467,6 +469,7 @@ if sys.argv[2] == "told":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["told", "not told"])
 def test_a_program_that_ends_has_carried_out_what_it_submitted(model, how, run_python) -> None:
     done = run_python(PROGRAM, model, how)

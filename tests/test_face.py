@@ -279,6 +279,7 @@ def test_a_timeline_shows_in_a_line_what_it_is_of() -> None:
     assert len(line) < 80
 
 
+@pytest.mark.slow
 def test_a_race_shows_in_a_line_what_won() -> None:
     race = outpace.race(odd, [1, 2], models=["threads"], repeat=1, name="<odd>")
     assert repr(race) == (

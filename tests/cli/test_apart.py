@@ -55,6 +55,7 @@ def outcome(command: list[str]) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "how"), [("exits", "ended with exit code 0"), ("crashes", "was killed by SIGSEGV")]
 )
@@ -67,6 +68,7 @@ def test_an_item_that_ends_the_process_is_named_in_one_line(folder, function, ho
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_budget_holds_in_native_code_that_nothing_can_interrupt(folder) -> None:
     code, _, err = outcome(race("keeps_the_gil", "--budget", "1", late=0.5))
 
@@ -76,6 +78,7 @@ def test_the_budget_holds_in_native_code_that_nothing_can_interrupt(folder) -> N
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_budget_holds_inside_an_item_and_what_there_is_is_printed(folder) -> None:
     code, out, err = outcome(race("hangs", "--budget", "6", "--json", "race.json"))
 
@@ -106,6 +109,7 @@ def signalled(folder: Path, number: int, send) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["by number", "by the terminal"])
 @pytest.mark.parametrize(
     ("number", "code", "line"),
@@ -123,6 +127,7 @@ def test_an_interrupt_in_the_middle_of_serial_prints_what_there_is(
     assert "threads: the race was interrupted before it had run" in out
 
 
+@pytest.mark.slow
 def test_a_race_whose_parent_is_killed_ends_as_well(folder) -> None:
     code, out, err = signalled(folder, signal.SIGKILL, os.kill)
 

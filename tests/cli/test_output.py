@@ -56,6 +56,7 @@ def saved(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [["report"], ["report", "--timeline"], RACE, [*RACE, "--timeline"], ["models"]]
 )
@@ -112,6 +113,7 @@ def test_a_progress_line_that_cannot_be_drawn_is_left_out() -> None:
     line.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("arguments", [RACE, ["models"], ["--help"], ["--version"]])
@@ -126,6 +128,7 @@ def test_a_full_disk_is_one_line_and_the_files_are_written(folder, arguments, un
         assert (folder / "race.html").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("shell", ["2> /dev/full", "2>&-", ">&-", ">&- 2>&-"])
 def test_a_stream_that_is_closed_or_full_keeps_no_command_from_its_work(folder, shell) -> None:
@@ -137,6 +140,7 @@ def test_a_stream_that_is_closed_or_full_keeps_no_command_from_its_work(folder, 
     assert outpace("race", "nonesuch:f", shell=shell).returncode == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs a POSIX pipe")
 def test_a_reader_that_leaves_early_changes_nothing_else(folder, saved) -> None:
     done = outpace("report", str(saved), "--timeline", shell="| head -n 1; exit ${PIPESTATUS[0]}")
@@ -173,6 +177,7 @@ def test_a_file_that_cannot_be_written_is_found_before_any_work(
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_written_in_the_end_does_not_keep_the_others(
     folder, capsys, monkeypatch
 ) -> None:

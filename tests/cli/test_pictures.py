@@ -27,6 +27,7 @@ def folder(tmp_path, monkeypatch):
 RACE = ["race", "work.py:double", "--items", "items.txt", "--models", "threads", "--repeat", "1"]
 
 
+@pytest.mark.slow
 @pytest.mark.needs_fonts
 def test_a_race_is_written_in_every_form_that_was_asked_for(folder, capsys):
     files = {

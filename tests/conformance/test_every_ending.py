@@ -106,6 +106,7 @@ def test_a_consumer_that_raises_leaves_nothing(model: str, fn: Callable[[int], A
         consume()
 
 
+@pytest.mark.slow
 @every
 @both
 @pytest.mark.parametrize("ordered", [True, False])

@@ -277,6 +277,7 @@ def test_map_works_where_a_loop_runs_already(model, fn) -> None:
     assert asyncio.run(main()) == [n * 2 for n in range(20)]
 
 
+@pytest.mark.slow
 @every
 @both
 def test_amap_works_with_plain_and_asynchronous_iterables(model, fn) -> None:
@@ -376,6 +377,7 @@ def test_large_values_travel_both_ways(model) -> None:
     assert list(outpace.map(str.upper, texts, model=model)) == [text.upper() for text in texts]
 
 
+@pytest.mark.slow
 @every
 def test_stop_lets_what_is_in_flight_end(model) -> None:
     run = outpace.map(pause, itertools.count(), model=model)
@@ -390,6 +392,7 @@ def test_stop_lets_what_is_in_flight_end(model) -> None:
     assert run.summary.items == len(seen)
 
 
+@pytest.mark.slow
 @every
 def test_twenty_random_jobs_are_right(model, dice) -> None:
     for _ in range(20 if not model.startswith("processes") else 4):

@@ -59,6 +59,7 @@ print("the end")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fns", [["short", "short_coroutine"], ["hangs", "hangs_as_coroutine"]])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_program_ends_with_runs_in_daemon_threads(

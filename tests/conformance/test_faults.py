@@ -71,6 +71,7 @@ with open(path, "w") as file:
 """
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize(("fault", "kind", "model"), CELLS)
 def test_a_fault_costs_what_the_table_says(

@@ -72,6 +72,7 @@ print("the parent has all")
 DEEDS = ["takes", "drops it", "has one of its own", "exits", "exits at once"]
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.parametrize("fn", ["plain", "coroutine"])
 def test_a_fork_of_the_consumer_does_no_harm(
@@ -144,6 +145,7 @@ print(sorted(open("ran").read().split()))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("deed", "code_and_line"),
     [
@@ -197,6 +199,7 @@ print([type(value).__name__ for value in outpace.map(globals()[sys.argv[2]], ran
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fn", ["plain", "coroutine"])
 @pytest.mark.parametrize(
     "model", ["threads", "processes", "processes+threads", "processes+asyncio"]
@@ -228,6 +231,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @every
 def test_a_fork_of_a_program_that_awaits_does_no_harm(
     model: str, run_python: Callable[..., subprocess.CompletedProcess[str]]
@@ -259,6 +263,7 @@ assert got == list(range(300))
 """
 
 
+@pytest.mark.slow
 @every
 def test_a_fork_while_another_thread_reads_does_no_harm(
     model: str, run_python: Callable[..., subprocess.CompletedProcess[str]]
@@ -293,6 +298,7 @@ os.waitpid(child, 0)
 """
 
 
+@pytest.mark.slow
 @every
 def test_a_fork_while_another_thread_has_a_lock_of_ours_can_work(
     model: str, run_python: Callable[..., subprocess.CompletedProcess[str]]

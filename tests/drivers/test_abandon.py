@@ -78,6 +78,7 @@ def test_who_waits_on_the_loop_that_is_given_up_begins_again_on_another(blocker:
     assert [o.attempts for o in outcomes] == [1, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_several_loops_are_given_up_one_after_another(blocker: Blocker) -> None:
     def work(item: int) -> int:
         if item % 4 == 1:

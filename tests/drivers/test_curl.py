@@ -238,6 +238,7 @@ def test_it_is_a_model_of_no_function():
         driver.open(Call(abs), 1)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_no_page():
     """Its pages are fetched again by the one that takes its place."""
     pytest.importorskip(

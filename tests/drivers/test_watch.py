@@ -70,6 +70,7 @@ def until(right: Callable[[Summary], bool], name: str, url: str, model: str = "a
     return summary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "how", "advice"), KINDS)
 @pytest.mark.usefixtures("loop")
 def test_the_line_that_blocks_is_named(name, how, advice, url, capsys):
@@ -101,6 +102,7 @@ def test_healthy_code_is_left_alone(url, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("loop")
 def test_a_loop_full_of_short_steps_is_said_to_be_that_and_nobody_is_accused(url):
     summary = until(lambda s: s.saturation is not None, "is_busy", url)
@@ -120,6 +122,7 @@ def test_a_task_that_an_item_has_started_is_seen_too(url):
     assert found.label == "a task that an item started"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sleeps", "computes", "keeps_gil"])
 def test_worker_processes_tell_their_caller(name, url):
     summary = until(lambda s: len(s.blocked) > 0, name, url, "processes+asyncio")

@@ -64,6 +64,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_a_resolver_that_never_answers_is_a_matter_of_dns_and_holds_up_nobody(tmp_path):
     alone = (
         shutil.which("unshare") and subprocess.run([*ALONE, "true"], check=False).returncode == 0

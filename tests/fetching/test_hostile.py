@@ -49,6 +49,7 @@ def only(outcomes):
     return outcome
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "kind"), FAULTS.items(), ids=FAULTS)
 def test_a_fault_ends_as_its_own_kind_within_its_timeout(site, path, kind, stopwatch):
     seconds = stopwatch()
@@ -202,6 +203,7 @@ def test_a_server_that_resets_every_connection_is_a_matter_of_that():
     assert outcomes[urls[1]].error.kind in ("connect", "reset", "tls")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_server_that_never_accepts_is_given_up_in_time(scheme, stopwatch):
     with socket.create_server(("127.0.0.1", 0)) as listener:

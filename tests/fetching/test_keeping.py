@@ -264,6 +264,7 @@ def test_what_a_kill_left_half_written_is_fetched_again(site, tmp_path, name):
             assert len(records) == 6
 
 
+@pytest.mark.slow
 def test_what_failed_is_tried_again_by_kind(site, tmp_path):
     into, site.storm = tmp_path / "pages", 2
     urls = [site.url(path) for path in ("ok", "missing", "storm/1", "storm/2", "short")]
@@ -351,6 +352,7 @@ def test_a_host_that_wants_to_be_left_alone_for_a_day_is_not_waited_for(site):
     assert len(site.asked) == 1
 
 
+@pytest.mark.slow
 def test_a_retry_after_may_be_a_date(site):
     site.storm, site.storm_date = 1, True
 

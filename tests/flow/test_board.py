@@ -126,6 +126,7 @@ def test_the_times_of_a_row_are_its_column() -> None:
     assert list(row.column(2)) == [1.0, 2.0, 4.0]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(data=st.data(), chunks=st.lists(st.integers(1, 40), min_size=1, max_size=12))
 def test_whoever_looks_between_any_two_writes_sees_an_item_that_runs(

@@ -427,6 +427,7 @@ def something_happens(data: st.DataObject, watched: Watched) -> None:
             watched.give_back(some)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_every_item_is_settled_once_whatever_happens_in_whichever_order(

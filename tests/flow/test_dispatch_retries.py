@@ -241,6 +241,7 @@ class Watched:
         assert counts.bad == sum(not o.ok for o in self.settled)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_whatever_fails_however_often_no_item_is_attempted_more_than_it_may_be(

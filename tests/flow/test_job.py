@@ -132,6 +132,7 @@ def test_a_timeout_that_is_no_time_is_one_line(what: str) -> None:
         outpace.map(one, [1], timeout=SECONDS[what])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model", ["serial", "threads", "asyncio", "processes", "processes+asyncio"]
 )

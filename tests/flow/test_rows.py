@@ -70,6 +70,7 @@ def test_iterables_side_by_side_are_arguments_until_the_shortest_ends(
     assert list(outpace.map(fn, range(5), [10, 20, 30], model=model)) == expected
 
 
+@pytest.mark.slow
 @every
 @plain_and_later
 def test_with_starmap_the_parts_of_a_tuple_are_arguments(
@@ -89,6 +90,7 @@ def test_what_setup_opens_comes_after_them(model: str) -> None:
     assert list(run) == expected
 
 
+@pytest.mark.slow
 @every
 def test_builtins_and_lambdas_and_partials_are_called_so_too(model: str) -> None:
     assert list(outpace.map(pow, [2, 3], [3, 2], model=model)) == [8, 9]
@@ -153,6 +155,7 @@ def test_they_are_read_no_further_than_the_work_needs() -> None:
 # From inside a running loop.
 
 
+@pytest.mark.slow
 @every
 @plain_and_later
 def test_an_awaited_run_takes_them_of_both_kinds_mixed(model: str, fn: Callable[..., Any]) -> None:

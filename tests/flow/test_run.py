@@ -250,6 +250,7 @@ def test_an_iterator_that_outlives_the_names_of_its_module_is_closed_without_a_w
 # Several threads.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [*INSIDE, "processes", "auto"])
 @pytest.mark.parametrize("ordered", [True, False])
 @pytest.mark.parametrize("way", ["loops", "next"])

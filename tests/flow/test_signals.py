@@ -281,6 +281,7 @@ def big(item: int) -> bytes:
     return bytes(100_000 + item)
 
 
+@pytest.mark.slow
 @both
 @pytest.mark.parametrize("call", ["recv_into", "send"])
 @pytest.mark.parametrize("before", [0, 30, 3_000, 200_000])

@@ -63,6 +63,7 @@ def test_an_awaited_run_raises_it_so_too(model: str, error: type[BaseException])
     assert asyncio.run(main()) == [0, 1]
 
 
+@pytest.mark.slow
 @every
 @strange
 def test_returned_and_in_an_outcome_it_is_what_it_is(
@@ -111,6 +112,7 @@ class Unnotable(Exception):  # noqa: N818 - what it is
     __notes__ = "not a list"
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.parametrize("coroutine", [False, True], ids=["plain", "coroutine"])
 @pytest.mark.parametrize("kind", [Frozen, Unnotable])
@@ -162,6 +164,7 @@ class GuardedError(Exception):
         raise LookupError(name)
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.parametrize(
     "error", [SilentError, NumberedError, GuardedError], ids=lambda error: error.__name__

@@ -153,6 +153,7 @@ def test_an_exception_that_will_not_say_where_it_came_from_travels_alone() -> No
 # In a run.
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.parametrize("fn", [from_cause, from_cause_later], ids=["plain", "coroutine"])
 def test_a_returned_exception_says_as_much_as_a_raised_one(model: str, fn: Any) -> None:

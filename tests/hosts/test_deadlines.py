@@ -266,6 +266,7 @@ def test_what_moves_now_and_then_does_not_stand_still(signals: Signals) -> None:
     assert (peer.kill_at, signals.killed) == (None, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["processes", "processes+threads", "processes+asyncio"])
 def test_a_worker_that_is_stopped_between_two_items_holds_up_nothing(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -297,6 +298,7 @@ class Stuck:
         return time.sleep, (60,)
 
 
+@pytest.mark.slow
 def test_an_item_that_cannot_be_unpickled_in_time_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_deadlines, "ANSWER", 0.5)
     items = [1, Stuck(), 3]
@@ -328,6 +330,7 @@ def keep_the_gil_or_sleep(item: int) -> int:
     return item
 
 
+@pytest.mark.slow
 def test_whoever_stands_still_because_another_keeps_the_gil_is_not_late() -> None:
     """Both lanes are late when one is looked at: the second cannot wake up from its sleep."""
     run = outpace.run(
@@ -341,6 +344,7 @@ def test_whoever_stands_still_because_another_keeps_the_gil_is_not_late() -> Non
     assert [(o.index, o.kind) for o in run] == [(0, "timed-out"), (1, "done"), (2, "done")]
 
 
+@pytest.mark.slow
 def test_of_several_that_are_late_by_themselves_none_is_tried_again_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

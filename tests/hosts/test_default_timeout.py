@@ -49,6 +49,7 @@ print([n for n, _ in run], run.summary.model)
 """
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("kind", ["plain", "coroutine"])
 @pytest.mark.parametrize(("model", "start"), [*CASES, ("asyncio", ""), ("threads", "")])
@@ -59,6 +60,7 @@ def test_a_programs_default_timeout_of_sockets_does_not_hold_for_ours(
     assert (done.stdout, done.returncode) == (f"{list(range(8))} {model}\n", 0), done.stderr
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.skipif(not gil_enabled(), reason="without a GIL, auto takes threads")
 def test_auto_goes_on_to_processes_in_a_program_with_a_default_timeout(
@@ -70,6 +72,7 @@ def test_auto_goes_on_to_processes_in_a_program_with_a_default_timeout(
     assert done.stdout.split()[-1] == "processes"
 
 
+@pytest.mark.slow
 @posix
 def test_a_program_whose_interpreters_all_have_a_default_timeout_has_workers(
     tmp_path: Path, run_python: Callable[..., subprocess.CompletedProcess[str]]

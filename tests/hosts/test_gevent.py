@@ -38,6 +38,7 @@ print([outcome.kind for outcome in run])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("gevent") is None,
     reason="gevent is not installed (the extra dev has it)",

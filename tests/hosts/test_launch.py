@@ -185,6 +185,7 @@ def test_a_python_that_cannot_be_started_is_one_clear_error(
         list(outpace.map(str, [1], model="processes"))
 
 
+@pytest.mark.slow
 def test_files_in_the_working_directory_do_not_stand_for_the_standard_librarys(
     start: str, tmp_path: Path
 ) -> None:
@@ -222,6 +223,7 @@ for _ in outpace.map(fn, range(10), model=sys.argv[2], workers=2, in_flight=2):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "kind"),
     [
@@ -271,6 +273,7 @@ print(*outpace.map(fn, range(3), model=model, workers=2))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plain", "coroutine"])
 @pytest.mark.parametrize("model", ["processes", "processes+threads", "processes+asyncio"])
 def test_a_file_beside_the_script_does_not_stand_for_the_standard_librarys_but_for_itself(

@@ -68,6 +68,7 @@ print(*lines, sep="\\n")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "kind", "options", "start"),
     [
@@ -153,6 +154,7 @@ print(*run, run.summary.model, *run.summary.reasons)
 """
 
 
+@pytest.mark.slow
 def test_auto_stays_where_it_is_when_there_are_too_few_descriptors_for_processes(
     run_python: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:

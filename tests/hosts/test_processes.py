@@ -230,6 +230,7 @@ def raises(n: int) -> int:
     return n
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [None, 6])
 def test_an_item_that_cannot_be_sent_is_one_failure(start, chunk) -> None:
     for bad in (Stuck(), Bomb()):
@@ -241,6 +242,7 @@ def test_an_item_that_cannot_be_sent_is_one_failure(start, chunk) -> None:
         assert isinstance(outcomes[2].error, TransferError)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [None, 6])
 def test_a_result_that_cannot_be_sent_is_one_failure(start, chunk) -> None:
     outcomes = list(outpace.run(make_stuck, range(6), model="processes", chunk=chunk))

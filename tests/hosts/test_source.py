@@ -185,6 +185,7 @@ print(list(outpace.map(lambda _: fib.cache_parameters(), [0], model="processes")
 """
 
 
+@pytest.mark.slow
 def test_a_cached_function_of_main_travels_with_its_cache_empty(run_python: Any) -> None:
     done = run_python(CACHED)
     assert done.returncode == 0, done.stderr

@@ -82,6 +82,7 @@ def test_work_that_is_not_repeatable_is_called_that_and_not_wrong() -> None:
     assert {e.results for e in race.entrants} == {"not-repeatable"}
 
 
+@pytest.mark.slow
 def test_results_that_differ_under_one_model_are_found() -> None:
     async def wrong(n: int) -> int:
         return n + (n == 2)
@@ -112,6 +113,7 @@ def test_a_hopeless_entrant_is_stopped_and_extrapolated(monkeypatch) -> None:
     assert "all would have taken about" in stopped.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [1e300, float("inf"), 10**400], ids=["1e300", "inf", "10**400"])
 def test_a_budget_longer_than_anybody_can_wait_is_none(budget) -> None:
     race = outpace.race(pause, [0.001] * 2, models=["threads"], repeat=1, budget=budget)
@@ -138,6 +140,7 @@ def test_serial_itself_is_stopped_by_the_budget(monkeypatch) -> None:
     assert race.recommendation.model == "asyncio"
 
 
+@pytest.mark.slow
 def test_a_function_that_cannot_travel_is_a_row_that_says_why() -> None:
     import threading
 
@@ -215,6 +218,7 @@ def test_a_wrong_argument_is_one_clear_line_before_any_work(arguments, error, wo
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_race_is_saved_as_the_json_that_is_promised(tmp_path) -> None:
     race = outpace.race(pause, [0.001] * 4, models=["threads"], name="naps")
     race.save(tmp_path / "race.json")
@@ -235,6 +239,7 @@ def test_a_race_is_saved_as_the_json_that_is_promised(tmp_path) -> None:
     assert "threads" in (tmp_path / "race.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_race_refuses_to_be_saved_as_what_it_cannot_be(tmp_path) -> None:
     race = outpace.race(pause, [0.001] * 2, models=["threads"])
     with pytest.raises(UsageError, match=r"race\.pdf"):
@@ -251,6 +256,7 @@ def test_the_controls_find_that_waits_overlap(monkeypatch) -> None:
     assert set(controls.loop) == {"threads", "processes"}
 
 
+@pytest.mark.slow
 def test_where_every_item_fails_nothing_is_recommended() -> None:
     race = outpace.race(lambda _: 1 / 0, range(4), models=["threads"])
 

@@ -62,6 +62,7 @@ async def awaits(n: int) -> int:
     return n
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fn", [sleeps, computes, awaits, swallows])
 def test_the_budget_ends_serial_inside_an_item_and_names_it(fn) -> None:
     began = time.monotonic()
@@ -78,6 +79,7 @@ def test_the_budget_ends_serial_inside_an_item_and_names_it(fn) -> None:
     assert str(race).count("item 3 (3)") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["threads", "asyncio"])
 def test_the_others_run_for_as_long_as_there_is_and_name_it_too(never, model) -> None:
     def waits(n: int) -> int:
@@ -92,6 +94,7 @@ def test_the_others_run_for_as_long_as_there_is_and_name_it_too(never, model) ->
     assert ("goes on in its thread" in race.entrant(model).reason) is (model == "threads")
 
 
+@pytest.mark.slow
 def test_worker_processes_that_hang_are_stopped(never) -> None:
     caller = os.getpid()
 
@@ -107,6 +110,7 @@ def test_worker_processes_that_hang_are_stopped(never) -> None:
     assert race.recommendation.model == "serial"
 
 
+@pytest.mark.slow
 def test_a_race_in_another_thread_ends_as_well(never) -> None:
     def waits(n: int) -> int:
         if n == 3:
@@ -125,6 +129,7 @@ def test_a_race_in_another_thread_ends_as_well(never) -> None:
     assert [entrant.hanging_item for entrant in races[0].entrants] == [3, 3]
 
 
+@pytest.mark.slow
 def test_a_setup_that_never_opens_is_stopped_as_well(never) -> None:
     @contextmanager
     def setup():
@@ -138,6 +143,7 @@ def test_a_setup_that_never_opens_is_stopped_as_well(never) -> None:
     str(race)
 
 
+@pytest.mark.slow
 def test_what_is_stopped_between_two_items_hangs_in_none() -> None:
     race = outpace.race(
         lambda _: time.sleep(0.02), range(10_000), models=["serial"], budget=2 * BUDGET

@@ -33,6 +33,7 @@ def trial(fn, model, record="off") -> Trial:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["template", "spawn"])
 def test_programs_that_items_start_are_counted_under_every_model(start, monkeypatch):
     monkeypatch.setenv("OUTPACE_START", start)
@@ -52,6 +53,7 @@ def test_programs_that_items_start_are_counted_under_every_model(start, monkeypa
         assert ITEMS * SPENT <= cpu_s < most, (model, spent)
 
 
+@pytest.mark.slow
 def test_workers_that_an_item_starts_are_counted_as_the_programs_that_they_are():
     def starts_workers(_: int) -> int:
         return sum(outpace.map(runs_a_program, [0], model="processes", workers=1))

@@ -140,6 +140,7 @@ def test_the_steps_of_twelve_thousand_items_are_there():
     assert_adds_up(timeline)
 
 
+@pytest.mark.slow
 def test_more_items_than_are_kept_stay_in_their_lanes():
     timeline = timeline_of(scattered(LATE))
 
@@ -149,6 +150,7 @@ def test_more_items_than_are_kept_stay_in_their_lanes():
     assert len(timeline.notes) == 1
 
 
+@pytest.mark.slow
 def test_what_a_loop_has_said_of_them_is_added_up_in_the_same_lanes(late):
     assert kinds(late) == {"slot": SLOTS, "loop": 1}
     assert_rows_stand_for_all(late)
@@ -169,11 +171,13 @@ def assert_rows_stand_for_all(timeline: Timeline) -> None:
     assert_adds_up(timeline)
 
 
+@pytest.mark.slow
 def test_a_loop_has_been_as_busy_as_its_slots_however_many_items_there_were(late):
     loop = next(n for n, lane in enumerate(late.lanes) if lane.kind == "loop")
     assert derive.sums(late)[loop][states.RUNNING] == pytest.approx(LATE * 2 * STEP, rel=0.02)
 
 
+@pytest.mark.slow
 def test_what_blocked_a_loop_is_seen_among_all_that_is_added_up():
     timeline = timeline_of(scattered(LATE, steps=2, long=5_000))
 
@@ -211,6 +215,7 @@ def row(first: int, count: int, each: float, began: float | None = None, lane: i
     return Settled(report, range(count), [0.0] * count, [1] * count)
 
 
+@pytest.mark.slow
 def test_what_threads_waited_for_is_there_however_many_items_they_had():
     reports = [
         row(block * 10_000 + lane * 5_000, 5_000, 0.001, began=block * 5.0, lane=lane)
@@ -235,6 +240,7 @@ def test_what_threads_waited_for_is_there_however_many_items_they_had():
         assert sums[lane][states.RUNNING] == pytest.approx(75 * 0.25, rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_look_in_the_middle_changes_nothing_of_the_end():
     looked, not_looked = Gathering("item {}".format), Gathering("item {}".format)
     for n, (one, other) in enumerate(zip(scattered(LATE), scattered(LATE), strict=True)):
@@ -246,6 +252,7 @@ def test_a_look_in_the_middle_changes_nothing_of_the_end():
     assert looked.gathered("asyncio").items == not_looked.gathered("asyncio").items
 
 
+@pytest.mark.slow
 def test_what_is_held_of_a_run_does_not_grow_with_it():
     gathering, most = Gathering("item {}".format), 0
     for settled in scattered(LATE * 2, steps=1):
@@ -256,6 +263,7 @@ def test_what_is_held_of_a_run_does_not_grow_with_it():
     assert len(gathering.gathered("asyncio").past) <= MOST / 2
 
 
+@pytest.mark.slow
 def test_steps_without_end_do_not_take_memory_without_end():
     gathering = Gathering("item {}".format)
     for settled in scattered(1_000, steps=1_500):
@@ -286,12 +294,14 @@ def test_a_page_holds_what_a_page_can(tmp_path):
     assert len(timeline.intervals) > 70_000  # the timeline itself is as it was
 
 
+@pytest.mark.slow
 def test_a_page_of_many_timelines_is_no_larger():
     timeline = timeline_of(scattered(4_000, steps=6))
 
     assert len(page([timeline] * 4)) < 2_000_000
 
 
+@pytest.mark.slow
 def test_what_was_added_up_says_so_in_every_form(late):
     timeline = late
     content = as_json(timeline)
@@ -318,6 +328,7 @@ def ran(fn: Any, model: str, record: Any, **options: Any) -> Timeline:
     return timeline
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("record", ["default", "full"])
 def test_a_loop_that_really_ran_twelve_thousand(record):
     timeline = ran(waits_twice, "asyncio", record, in_flight=SLOTS)
@@ -328,6 +339,7 @@ def test_a_loop_that_really_ran_twelve_thousand(record):
     assert len(timeline.intervals) >= (5 if full else 1) * MIDDLE
 
 
+@pytest.mark.slow
 def test_loops_in_processes_that_really_ran_twelve_thousand():
     timeline = ran(waits_twice, "processes+asyncio", "full", workers=2, in_flight=SLOTS)
 

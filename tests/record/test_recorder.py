@@ -64,6 +64,7 @@ def on_cpu(found: dict[str, float]) -> float:
     return sum(found[states.NAMES[n]] for n in states.ON_CPU)
 
 
+@pytest.mark.slow
 @linux
 def test_threads_that_compute_wait_for_the_gil():
     timeline = recorded(sum_of_squares, SUMS, "threads", in_flight=4)
@@ -113,6 +114,7 @@ def test_asyncio_waits_for_pages():
     assert sum(on_loop[n] for n in states.ON_CPU) == pytest.approx(on_cpu(found), rel=0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fn", "model"),
     [

@@ -94,6 +94,7 @@ def test_a_page_of_nothing_says_so():
 # In one.
 
 
+@pytest.mark.slow
 @in_browser
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_race_opens_quietly_and_asks_nobody_for_anything(race, page, browser, theme):
@@ -108,6 +109,7 @@ def test_a_race_opens_quietly_and_asks_nobody_for_anything(race, page, browser, 
     assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 23, 30)"}[theme]
 
 
+@pytest.mark.slow
 @in_browser
 def test_a_name_that_looks_like_markup_is_text(race, page, browser):
     browser.open(page(race))
@@ -128,6 +130,7 @@ def test_a_name_that_looks_like_markup_is_text(race, page, browser):
     assert browser.run("return document.querySelectorAll('#tip script, #tip img').length") == 0
 
 
+@pytest.mark.slow
 @in_browser
 def test_pointing_at_an_item_tells_what_it_did(race, page, browser):
     browser.open(page(race))
@@ -146,6 +149,7 @@ def test_pointing_at_an_item_tells_what_it_did(race, page, browser):
     assert tip(browser) == ""
 
 
+@pytest.mark.slow
 @in_browser
 def test_wheel_drag_keys_and_buttons_move_through_time(race, page, browser):
     browser.open(page(race))
@@ -177,6 +181,7 @@ def test_wheel_drag_keys_and_buttons_move_through_time(race, page, browser):
     assert browser.complaints() == []
 
 
+@pytest.mark.slow
 @in_browser
 def test_each_timeline_can_have_an_axis_of_its_own(race, page, browser):
     browser.open(page(race))
@@ -221,6 +226,7 @@ def test_the_page_shows_the_sums_that_python_makes(race, page, browser):
         assert seen[2] == pytest.approx(derive.in_flight(timeline, 50), abs=1e-3)
 
 
+@pytest.mark.slow
 @in_browser
 def test_the_lanes_have_the_colours_of_their_states(race, page, browser):
     browser.prefer("light")
@@ -243,6 +249,7 @@ def test_the_lanes_have_the_colours_of_their_states(race, page, browser):
     assert gil / cpu == pytest.approx(shares[states.GIL] / shares[states.RUNNING], rel=0.05)
 
 
+@pytest.mark.slow
 @in_browser
 def test_the_names_of_the_lanes_stay_through_every_redrawing(race, page, browser):
     names = """
@@ -266,6 +273,7 @@ def test_the_names_of_the_lanes_stay_through_every_redrawing(race, page, browser
         assert browser.run(names) == before
 
 
+@pytest.mark.slow
 @in_browser
 def test_odd_timelines_open_quietly_too(browser, tmp_path):
     nothing = Timeline("nothing", 5.0, 5.0, 1, 1)
@@ -289,6 +297,7 @@ def test_odd_timelines_open_quietly_too(browser, tmp_path):
     assert browser.complaints() == []
 
 
+@pytest.mark.slow
 @in_browser
 def test_ten_thousand_items_stay_smooth(page, browser, tmp_path, stopwatch):
     timeline = Timeline("m", 0.0, 32.0, 2, 32, [Lane("thread", 0, n) for n in range(32)])

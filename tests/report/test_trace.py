@@ -133,6 +133,7 @@ def perfetto(tmp_path):
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.needs_chromium
 def test_perfetto_opens_it_and_drops_nothing(race, tmp_path, browser, perfetto):
     race.save(tmp_path / "race.trace.json")
