@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from outpace.errors import TransferError, WorkerStartError
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.outstanding import Outstanding
-from outpace.flow.protocol import Call, Care, Usage, Workers, processes_of
+from outpace.flow.protocol import AsyncWorkers, Call, Care, Running, Usage, Workers
 from outpace.flow.show import seconds
 from outpace.flow.signals import undisturbed
 from outpace.machine import gil_enabled, run_delay, usable_cpus
@@ -55,7 +54,7 @@ class Auto:
         """Begin where the caller is."""
         return AutoWorkers(self, call, opening("serial").open(call))
 
-    async def aopen(self, call: Call) -> object:
+    async def aopen(self, call: Call) -> AsyncWorkers:
         """Begin in a thread, so that the caller's loop goes on."""
         return await elsewhere(lambda: self.open(call)).aopen()
 
@@ -113,7 +112,7 @@ class AutoWorkers:
 
     def processes(self) -> list[int]:
         """List the processes that the workers are in."""
-        return processes_of(self._workers)
+        return self._workers.processes()
 
     def start(self, chunk: Chunk) -> None:
         """Hand over items."""
@@ -143,16 +142,13 @@ class AutoWorkers:
         """Make `reports` return early."""
         self._workers.wake()
 
-    def running(self) -> Iterator[tuple[int, int, float]]:
-        """Yield, for every item that runs now, its worker, its index, and since when."""
-        running: Callable[[], Iterator[Any]] | None = getattr(self._workers, "running", None)
-        return iter(()) if running is None else running()
+    def running(self) -> Iterable[Running]:
+        """Yield every item that runs now."""
+        return self._workers.running()
 
     def interrupt(self) -> None:
         """Have `close` wait for nobody for long."""
-        interrupt: Callable[[], object] | None = getattr(self._workers, "interrupt", None)
-        if interrupt is not None:
-            interrupt()
+        self._workers.interrupt()
 
     def close(self) -> None:
         """Close whichever workers there are; say so if there never was anything to choose."""

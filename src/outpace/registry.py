@@ -22,7 +22,7 @@ from outpace.errors import (
     did_you_mean,
 )
 from outpace.flow.amounts import check_positive
-from outpace.flow.protocol import Call, Care, Driver, Host, Workers
+from outpace.flow.protocol import AsyncWorkers, Call, Care, Driver, Host, Workers
 from outpace.flow.show import shown
 from outpace.machine import usable_cpus
 
@@ -67,6 +67,7 @@ class Opening:
     slots: int
     reasons: list[str] = field(default_factory=list)
     care: Care = ANY
+    startup_s: float = 0.0
 
     @property
     def model(self) -> str:
@@ -98,11 +99,11 @@ class Opening:
             return elsewhere(lambda: self.of.driver.open(call, self.slots)).open()
         return self.of.driver.open(call, self.slots)
 
-    async def aopen(self, call: Call) -> Any:
+    async def aopen(self, call: Call) -> AsyncWorkers:
         """Open the workers for somebody who awaits: on the running loop, or in a thread."""
-        on_loop: Callable[..., Any] | None = getattr(self.of.driver, "on_loop", None)
-        if self.of.host is None and on_loop is not None:
-            return await on_loop(call, self.slots)
+        on_loop = None if self.of.host else self.of.driver.on_loop(call, self.slots)
+        if on_loop is not None:
+            return await on_loop
         return await elsewhere(lambda: self.open(call)).aopen()
 
 
@@ -182,7 +183,7 @@ def find(name: str, *, for_requests: bool = False) -> Model:
 
 def takes_functions(driver: Driver) -> bool:
     """Say whether it carries out functions, as all do that do not say otherwise."""
-    return getattr(driver, "takes_functions", True)
+    return driver.takes_functions
 
 
 def _called(driver: Driver) -> str:

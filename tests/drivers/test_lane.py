@@ -41,8 +41,8 @@ def carried(lane: Lane, items: list[Any]) -> tuple[list[Any], dict[int, str]]:
     return values, errors
 
 
-def lane_of(fn: Callable[..., Any], setup: Any = None, *, is_async: bool = False) -> Lane:
-    return Lane(Call(fn, setup, is_async))
+def lane_of(fn: Callable[..., Any], setup: Any = None, **of_call: bool) -> Lane:
+    return Lane(Call(fn, setup, **of_call))
 
 
 @pytest.fixture
@@ -134,24 +134,21 @@ def test_a_ctrl_c_in_the_main_thread_is_a_persons_and_goes_through() -> None:
     lane.close()
 
 
-def test_a_ctrl_c_raised_in_another_thread_or_in_a_worker_is_an_items(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_ctrl_c_raised_in_another_thread_or_in_a_worker_is_an_items() -> None:
     def interrupted(_: Any) -> None:
         raise KeyboardInterrupt
 
     failed: list[Any] = []
 
-    def elsewhere() -> None:
-        lane = lane_of(interrupted)
+    def elsewhere(*, supervised: bool = False) -> None:
+        lane = lane_of(interrupted, supervised=supervised)
         failed.append(carried(lane, [1]))
         lane.close()
 
     thread = threading.Thread(target=elsewhere)
     thread.start()
     thread.join()
-    monkeypatch.setattr(_lane, "worker_process", True)
-    elsewhere()
+    elsewhere(supervised=True)
     assert failed == [([None], {0: "KeyboardInterrupt"})] * 2
 
 

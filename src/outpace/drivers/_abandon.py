@@ -13,23 +13,23 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from outpace.drivers._late import ABANDONED, GRACE, timed_out
 from outpace.flow.data import Report, Returned
 from outpace.flow.ending import HURRY
 from outpace.flow.outstanding import Outstanding
+from outpace.flow.protocol import InThisProcess, Running
 
 if TYPE_CHECKING:
     from outpace.drivers._tasks import AsyncioWorkers
     from outpace.flow.data import Chunk
-    from outpace.flow.protocol import Usage
 
 clock = time.perf_counter
 
 
-class Abandonable:
+class Abandonable(InThisProcess):
     """Be the workers of a loop, and of another when that one is given up."""
 
     def __init__(self, open_workers: Callable[[], AsyncioWorkers], timeout: float) -> None:
@@ -44,11 +44,6 @@ class Abandonable:
     def slots(self) -> int:
         """Say how many items can run at once."""
         return self._thread.inner.slots
-
-    @property
-    def usage(self) -> Usage:
-        """Say what workers outside this process used: nothing."""
-        return self._thread.inner.usage
 
     def start(self, chunk: Chunk) -> None:
         """Put items in line; the loop stands still now, for it runs only inside `reports`."""
@@ -76,7 +71,7 @@ class Abandonable:
         """Make `reports` return early."""
         self._thread.inner.wake()
 
-    def running(self) -> Iterator[tuple[int, int, float]]:
+    def running(self) -> Iterable[Running]:
         """Yield, for every item that runs or waits now, its worker, its index, and since when."""
         return self._thread.inner.running()
 

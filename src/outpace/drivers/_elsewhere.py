@@ -12,13 +12,13 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.ending import LAST
-from outpace.flow.protocol import Usage, Workers, processes_of
+from outpace.flow.protocol import Running, Usage, Workers
 
 
 class Elsewhere:
@@ -82,7 +82,7 @@ class Elsewhere:
 
     def processes(self) -> list[int]:
         """List the processes that the workers are in."""
-        return processes_of(self.inner)
+        return self.inner.processes()
 
     def start(self, chunk: Chunk) -> None:
         """Hand over items; the thread is idle now, for only `reports` works there."""
@@ -118,17 +118,14 @@ class Elsewhere:
         """Make `reports` return early."""
         self.inner.wake()
 
-    def running(self) -> Iterator[tuple[int, int, float]]:
-        """Yield, for every item that runs now, its worker, its index, and since when."""
-        running: Callable[[], Iterator[Any]] | None = getattr(self.inner, "running", None)
-        return iter(()) if running is None else running()
+    def running(self) -> Iterable[Running]:
+        """Yield every item that runs now."""
+        return self.inner.running()
 
     def interrupt(self) -> None:
         """End what the thread waits for, for good: the workers are about to be closed."""
         self.inner.wake()
-        interrupt: Callable[[], None] | None = getattr(self.inner, "interrupt", None)
-        if interrupt is not None:
-            interrupt()
+        self.inner.interrupt()
 
     def close(self) -> None:
         """Close the workers and end the thread."""

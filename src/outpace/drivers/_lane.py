@@ -188,7 +188,7 @@ class Lane:
 
     def _close_setup(self) -> None:
         """Close the setup."""
-        if worker_process:  # elsewhere it still says what was cut short
+        if self._call.supervised:  # elsewhere it still says what was cut short
             self.row.clear()
         try:
             self._wait_for(self._exits.aclose())
@@ -224,7 +224,7 @@ class Lane:
             try:
                 values.append(fn(item, *args))
             except BaseException as error:  # noqa: BLE001 - any end of an item is its outcome
-                failures[n] = failed(error)
+                failures[n] = failed(error, self._call)
                 values.append(None)
             n += 1  # `enumerate` would make a tuple an item
             times[n] = now = clock()
@@ -317,7 +317,9 @@ class Lane:
                 if self._closing:
                     raise
                 late = timeout is not None and self._late
-                failures[n] = timed_out(timeout or 0.0, CANCELLED) if late else failed(error)
+                failures[n] = (
+                    timed_out(timeout or 0.0, CANCELLED) if late else failed(error, self._call)
+                )
                 values.append(None)
             n += 1  # `enumerate` would make a tuple an item
             times[n] = now = clock()
@@ -363,10 +365,12 @@ def sequential(
     return Report(indexes, values, times[:-1], times[1:], failures)
 
 
-def failed(error: BaseException) -> Failure:
+def failed(error: BaseException, call: Call) -> Failure:
     """Turn what an item raised into data; let a real Ctrl-C through, and the end of a worker."""
     if isinstance(error, Terminated) or (
-        isinstance(error, KeyboardInterrupt) and in_callers_main_thread()
+        isinstance(error, KeyboardInterrupt)
+        and not call.supervised  # there no signal is a person's
+        and threading.current_thread() is threading.main_thread()
     ):
         raise error
     trace = error.__traceback__
@@ -375,10 +379,4 @@ def failed(error: BaseException) -> Failure:
     return Failure(error)
 
 
-def in_callers_main_thread() -> bool:
-    """Say whether a KeyboardInterrupt here may be a person's: workers never get one."""
-    return not worker_process and threading.current_thread() is threading.main_thread()
-
-
-worker_process = False  # set once, by hosts._worker, in processes of our own
-worker_loading = False  # set there while the job's function, and so its module, is being loaded
+worker_loading = False  # set by hosts._worker while it loads the function, and so its module

@@ -32,7 +32,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from outpace.drivers import _lane
 from outpace.drivers._drive import awaited, drive
 from outpace.drivers._lane import failed, sequential
 from outpace.drivers._late import LateItems
@@ -45,7 +44,7 @@ from outpace.drivers._traced import Traced
 from outpace.flow.board import Board, Place, Row, Shape
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.ending import HURRY
-from outpace.flow.protocol import Call, Usage
+from outpace.flow.protocol import Call, InThisProcess, Running
 from outpace.flow.trace import Trace
 
 # bench/chunks.py sweeps these two. Neither costs an item anything measurable from 0.5 ms up; LINGER
@@ -56,7 +55,7 @@ LINGER = 0.002  # seconds that a finished item may wait for company while there 
 clock = time.perf_counter
 
 
-class AsyncioWorkers:
+class AsyncioWorkers(InThisProcess):
     """Be the lanes on a loop, the queue they take from, and the columns they fill."""
 
     def __init__(
@@ -64,7 +63,6 @@ class AsyncioWorkers:
     ) -> None:
         """Have no lanes yet: they are tasks, and made on the loop."""
         self.slots = lanes
-        self.usage = Usage()
         self._call = call
         self._loop = loop
         self._exits = contextlib.AsyncExitStack()
@@ -150,7 +148,7 @@ class AsyncioWorkers:
         with contextlib.suppress(RuntimeError):  # the loop may be closed already
             self._loop.call_soon_threadsafe(self._end_reports)
 
-    def running(self) -> Iterator[tuple[int, int, float]]:
+    def running(self) -> Iterator[Running]:
         """Yield, for every item that runs or waits now, its worker, its index, and since when."""
         both: tuple[Row | Place, ...] = (self._row_now, *self._places)
         for place in both:
@@ -218,7 +216,7 @@ class AsyncioWorkers:
         try:
             await end_tasks(self._lanes.tasks, lambda: self._hurry)
         finally:
-            if _lane.worker_process:  # elsewhere they still say what was cut short
+            if self._call.supervised:  # elsewhere they still say what was cut short
                 for one in (self._row_now, *self._places):
                     one.clear()
             try:
@@ -305,7 +303,7 @@ class AsyncioWorkers:
                         waiting = (first + n, now, coroutine, run, waits_for)
                         break
             except BaseException as error:  # noqa: BLE001 - any end of an item is its outcome
-                failures[n] = failed(error)
+                failures[n] = failed(error, self._call)
                 value = None
             values.append(value)
             n += 1
@@ -355,7 +353,7 @@ class AsyncioWorkers:
         except BaseException as error:
             if self._closed and isinstance(error, GeneratorExit):
                 raise  # it has swallowed every cancellation, and the loop is gone by now
-            failure = failed(error)
+            failure = failed(error, self._call)
         finally:
             place.leave()
         cost = pace.item(started, *first)

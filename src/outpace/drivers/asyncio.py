@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 
-from outpace.drivers import _lane
 from outpace.drivers._loop import new_loop
 from outpace.drivers._tasks import AsyncioWorkers
-from outpace.flow.protocol import Call, Workers
+from outpace.flow.protocol import Call, Driver, Workers
 
 
-class Asyncio:
+class Asyncio(Driver):
     """Keep n items in flight as tasks of one event loop."""
 
     name = "asyncio"
@@ -30,7 +29,7 @@ class Asyncio:
 
     def open(self, call: Call, lanes: int) -> Workers:
         """Make a loop of our own with that many lanes; with a timeout, one that can be given up."""
-        if call.timeout is None or _lane.worker_process:  # there the caller kills
+        if call.timeout is None or call.supervised:  # the host can kill
             return self._open_here(call, lanes)
         from outpace.drivers._abandon import Abandonable  # noqa: PLC0415 - only then
 

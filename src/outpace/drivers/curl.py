@@ -24,7 +24,7 @@ from outpace.drivers._requests import Requests, Transfer
 from outpace.errors import FetchError, UsageTypeError
 from outpace.flow.board import Place
 from outpace.flow.data import Chunk, Failure, Report
-from outpace.flow.protocol import Call, Usage
+from outpace.flow.protocol import Call, Driver, InThisProcess, Running
 from outpace.flow.signals import undisturbed
 
 BATCH = 64  # pages in a report: with 16 they cost 1 µs more each, with 256 nothing less
@@ -34,7 +34,7 @@ LINGER = 0.005  # seconds that a page may wait for company while others are in f
 clock = time.perf_counter
 
 
-class Curl:
+class Curl(Driver):
     """Keep n transfers in flight on libcurl's multi interface."""
 
     name = "curl"
@@ -65,7 +65,7 @@ class Curl:
         return CurlWorkers(requests, lanes, call)
 
 
-class CurlWorkers:
+class CurlWorkers(InThisProcess):
     """Be the transfers, the loop that waits for them, and the columns they fill."""
 
     def __init__(self, requests: Requests, lanes: int, call: Call) -> None:
@@ -73,7 +73,6 @@ class CurlWorkers:
         import pycurl  # noqa: PLC0415 - an extra
 
         self.slots = lanes
-        self.usage = Usage()
         self._requests = requests
         self._timeout = call.timeout
         # In a worker process its caller can see what is in flight, should the process die.
@@ -120,7 +119,7 @@ class CurlWorkers:
         """End the current `reports` from whichever thread."""
         self._waker.wake()
 
-    def running(self) -> Iterator[tuple[int, int, float]]:
+    def running(self) -> Iterator[Running]:
         """Yield, for every transfer in flight, its worker, its item's index, and since when."""
         for transfer in self._running.values():
             if transfer.ticket[0] >= 0:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from outpace.drivers import _lane
+from outpace.drivers._lane import Lane
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.ending import HURRY
 from outpace.flow.forks import in_a_fork
-from outpace.flow.protocol import Call, Usage, Workers
+from outpace.flow.protocol import Call, Driver, InThisProcess, Running, Workers
 
 
-class Serial:
+class Serial(Driver):
     """Carry out items one at a time inside `reports`."""
 
     name = "serial"
@@ -32,27 +32,26 @@ class Serial:
 
     def open(self, call: Call, lanes: int) -> Workers:  # noqa: ARG002 - there is one lane
         """Open the one lane."""
-        if call.timeout is not None and not _lane.worker_process:
+        if call.timeout is not None and not call.supervised:
             from outpace.drivers import threads  # noqa: PLC0415 - only then
 
             return threads.driver.open(call, 1)
-        return SerialWorkers(_lane.Lane(call))
+        return SerialWorkers(call)
 
 
-class SerialWorkers:
+class SerialWorkers(InThisProcess):
     """Be the one lane, and the chunks that wait for it."""
 
     slots = 1
 
-    def __init__(self, lane: _lane.Lane) -> None:
-        """Have nothing to do yet."""
-        self.usage = Usage()
-        self._lane = lane
+    def __init__(self, call: Call) -> None:
+        """Open the lane."""
+        self._lane = lane = Lane(call)
         self._chunks: deque[Chunk] = deque()
         self._current: Iterator[Report | Returned] = iter(())
         self._closed = self._interrupted = False
-        if _lane.worker_process:  # else the run goes on in this very thread, and refuses to
-            in_a_fork(lane, _lane.Lane.end_with_item)
+        if call.supervised:  # else the run goes on in this very thread, and refuses to
+            in_a_fork(lane, Lane.end_with_item)
 
     def start(self, chunk: Chunk) -> None:
         """Put a chunk in line."""
@@ -75,7 +74,7 @@ class SerialWorkers:
     def wake(self) -> None:
         """Do nothing: `reports` never waits."""
 
-    def running(self) -> Iterator[tuple[int, int, float]]:
+    def running(self) -> Iterator[Running]:
         """Yield the item that runs now: its worker, its index, and since when."""
         if (found := self._lane.row.running()) is not None:
             yield 0, *found

@@ -24,19 +24,18 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 
-from outpace.drivers import _lane
 from outpace.drivers._lane import Lane
 from outpace.drivers._late import Watch
 from outpace.errors import WorkerStartError
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.ending import HURRY
 from outpace.flow.forks import in_a_fork
-from outpace.flow.protocol import Call, Usage
+from outpace.flow.protocol import Call, Driver, InThisProcess, Running
 from outpace.flow.signals import Terminated, interruptible, undisturbed
 from outpace.machine import more_threads
 
 
-class Threads:
+class Threads(Driver):
     """Keep one item in flight in each of n threads."""
 
     name = "threads"
@@ -72,13 +71,12 @@ Account = Report | Returned | BaseException | None
 clock = time.perf_counter
 
 
-class ThreadWorkers:
+class ThreadWorkers(InThisProcess):
     """Be the threads, the queue they take from, and the queue they report to."""
 
     def __init__(self, call: Call, lanes: int) -> None:
         """Have no threads yet."""
         self.slots = lanes
-        self.usage = Usage()
         self._call = call
         self._inbox: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
         # What lanes say: None when one is open, and for `wake`.
@@ -94,9 +92,9 @@ class ThreadWorkers:
         self._lanes: dict[int, Lane] = {}
         self._threads: dict[int, threading.Thread] = {}
         in_a_fork(self, ThreadWorkers._let_go)
-        # In a worker process it is the caller who keeps the time, since he can kill.
-        keeps_time = call.timeout is not None and not _lane.worker_process
-        self._watch = Watch(call.timeout, clock()) if keeps_time and call.timeout else None
+        # In the hands of a host it is that who keeps the time, since it may be able to kill.
+        timeout = None if call.supervised else call.timeout
+        self._watch = None if timeout is None else Watch(timeout, clock())
 
     def hire(self) -> None:
         """Start one more thread, or go on with those that there are; raise when there is none."""
@@ -137,7 +135,7 @@ class ThreadWorkers:
         """Put an empty account in the queue."""
         self._outbox.put(None)
 
-    def running(self) -> Iterator[tuple[int, int, float]]:
+    def running(self) -> Iterator[Running]:
         """Yield, for every item that runs now, its worker, its index, and since when."""
         for lane in list(self._lanes.values()):
             if (found := lane.row.running()) is not None:

@@ -341,7 +341,7 @@ class _Work(Generic[T]):
         try:
             await self._needed.wait()
             before = flow.open_soon()
-            flow.workers = await flow.opening.aopen(flow.job.call)  # type: ignore[attr-defined]
+            flow.workers = await flow.opening.aopen(flow.job.call)
             flow.opened(flow.workers, before)
             self._opened.set()
             await asyncio.Event().wait()

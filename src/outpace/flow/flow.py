@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from outpace.flow.forks import free_in_forks, in_a_fork
 from outpace.flow.job import Job
 from outpace.flow.limit import Fixed
 from outpace.flow.order import AsTheyCome, InOrder
-from outpace.flow.protocol import Opening, Recorder, Usage, Watching, Workers
+from outpace.flow.protocol import Opening, Recorder, Running, Usage, Watching, Workers
 from outpace.flow.signals import undisturbed
 from outpace.machine import children_s
 
@@ -156,10 +156,9 @@ class Flow:
         """Say whether it has begun and not ended."""
         return self.workers is not None and not self.over
 
-    def running(self) -> Iterator[tuple[int, int, float]]:
-        """Yield, for every item that runs now, its worker, its index, and since when."""
-        running: Callable[[], Iterator[Any]] | None = getattr(self.workers, "running", None)
-        return iter(()) if running is None else running()
+    def running(self) -> Iterable[Running]:
+        """Yield every item that runs now."""
+        return () if self.workers is None else self.workers.running()
 
     def open_soon(self) -> float:
         """Get ready to open the workers; return when that begins."""
@@ -250,9 +249,8 @@ class Flow:
     def hurry(self) -> None:
         """Have the workers closed without waiting for what they are on. Call it before the closing."""
         self.cut_short = sum(1 for _ in self.running())
-        interrupt: Callable[[], object] | None = getattr(self.workers, "interrupt", None)
-        if interrupt is not None:
-            interrupt()
+        if self.workers is not None:
+            self.workers.interrupt()
 
     def tell(self, error: BaseException) -> None:
         """Say in one line on stderr, once, what became of it when somebody interrupted."""
@@ -290,12 +288,12 @@ class Flow:
             timed_out=counts.timed_out,
             lost=counts.lost,
             retries=counts.retries,
-            startup_s=self.startup_s + getattr(self.opening, "startup_s", 0.0),
+            startup_s=self.startup_s + self.opening.startup_s,
             makespan_s=seconds,
             throughput=counts.settled / seconds if seconds > 0 else 0.0,
             cpu_s=self.cpu_s,
             peak_bytes=self.usage.peak_bytes or None,
-            reasons=tuple(getattr(self.opening, "reasons", ())),
+            reasons=tuple(self.opening.reasons),
             blocked=self.blockings.places,
             saturation=self.blockings.saturation,
         )

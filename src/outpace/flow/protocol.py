@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextvars
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,12 +27,13 @@ if TYPE_CHECKING:  # columns and boards are made where items run
 
 @dataclass(slots=True, frozen=True)
 class Call:
-    """Be what every lane carries out: `fn(item)`, or `fn(item, state)` when there is a setup.
+    """What every lane carries out: `fn(item)`, or `fn(item, state)` when there is a setup.
 
     `is_async` says that `fn` is a coroutine function. `timeout` is how many seconds one attempt of
     one item may take. `context` is the caller's context variables; it stays in this process.
     `board` is where the lanes of a hosted worker write what they are on. `record` is how much is to be
-    recorded of what runs when (`flow.trace`).
+    recorded of what runs when (`flow.trace`). `supervised` says that the worker is in the hands of a
+    host: it keeps the time and ends what is late, and no signal here is a person's.
     """
 
     fn: Callable[..., Any]
@@ -42,11 +43,12 @@ class Call:
     context: contextvars.Context = field(default_factory=contextvars.copy_context, compare=False)
     board: Board | None = field(default=None, compare=False)
     record: Record = "default"
+    supervised: bool = False
 
 
 @dataclass(slots=True, frozen=True)
 class Care:
-    """Be how long a worker of a host is kept, and how often it is replaced.
+    """How long a worker of a host is kept, and how often it is replaced.
 
     `max_items`: how many items it carries out before a fresh one takes its place. `max_memory`: the
     same for bytes resident, looked at between items. `max_crashes`: how many deaths of one worker are
@@ -60,7 +62,7 @@ class Care:
 
 @dataclass(slots=True)
 class Usage:
-    """Be what workers outside this process used: CPU seconds, and the sum of their peak memories."""
+    """What workers outside this process used: CPU seconds, and the sum of their peak memories."""
 
     cpu_s: float = 0.0
     peak_bytes: int = 0
@@ -72,8 +74,11 @@ class Usage:
         worked(cpu_s)
 
 
+Running = tuple[int, int, float]  # an item that runs: its worker, its index, since when
+
+
 class Workers(Protocol):
-    """Be open workers of one model. Used by one thread at a time, so nothing in it is locked."""
+    """Open workers of one model. Used by one thread at a time, so nothing in it is locked."""
 
     @property
     def slots(self) -> int:
@@ -93,8 +98,23 @@ class Workers(Protocol):
         """Wait until something ended, `timeout` seconds passed, or `wake` was called."""
         ...
 
+    def running(self) -> Iterable[Running]:
+        """Yield every item that runs now, as far as it is known. For any thread."""
+        ...
+
+    def processes(self) -> list[int]:
+        """List the processes that the workers are in, for whoever looks at them from outside."""
+        ...
+
     def wake(self) -> None:
-        """Make `reports` return early. The one method that any thread may call."""
+        """Make `reports` return early. For any thread."""
+        ...
+
+    def interrupt(self) -> None:
+        """Learn that `close` comes, and is to wait for nobody for long. For any thread.
+
+        What can be stopped at once is, so that a `reports` that somebody else waits in comes to its end.
+        """
         ...
 
     def close(self) -> None:
@@ -102,45 +122,80 @@ class Workers(Protocol):
         ...
 
 
-def processes_of(workers: object) -> list[int]:
-    """List the processes that workers are in: this one, unless they say otherwise."""
-    own: Callable[[], list[int]] | None = getattr(workers, "processes", None)
-    return [os.getpid()] if own is None else own()
+class InThisProcess:
+    """What is the same for most workers in this very process: the base of a simple driver's."""
+
+    @property
+    def usage(self) -> Usage:
+        """Return that of no other process."""
+        return Usage()
+
+    def running(self) -> Iterable[Running]:
+        """Yield nothing: it is not known what runs."""
+        return ()
+
+    def processes(self) -> list[int]:
+        """List this process."""
+        return [os.getpid()]
+
+    def interrupt(self) -> None:
+        """Do nothing: `close` never waits for long."""
+
+
+class AsyncWorkers(Workers, Protocol):
+    """Open workers of one model for somebody who awaits."""
+
+    async def areports(self, timeout: float | None) -> Sequence[Report | Returned]:  # noqa: ASYNC109
+        """Do what `reports` does without holding up the loop. Who gives up waiting loses no report."""
+        ...
+
+    async def aclose(self) -> None:
+        """Do what `close` does without holding up the loop."""
+        ...
 
 
 class Driver(Protocol):
-    """Be one way to keep items in flight inside one worker.
+    """One way to keep items in flight inside one worker.
 
     `native_async`: coroutine functions are what it is for. `overlaps`: it holds several items at
     once in one worker, so its number of lanes is a setting. `scattered`: the items of a chunk may
     end in any order. `inline`: the work happens inside `reports`, on the calling thread.
+    `takes_functions`: it carries out any function, and not requests of its own.
     """
 
     name: str
     summary: str
-    native_async: bool
-    overlaps: bool
-    scattered: bool
-    inline: bool
+    native_async: bool = False
+    overlaps: bool = False
+    scattered: bool = False
+    inline: bool = False
+    takes_functions: bool = True
 
     def unavailable(self) -> str | None:
         """Say why it cannot run on this Python and what to do, or None when it can."""
-        ...
+        return None
 
     def open(self, call: Call, lanes: int) -> Workers:
         """Make ready that many lanes; raise `SetupError` when the job's setup fails."""
         ...
 
+    def on_loop(self, call: Call, lanes: int) -> Awaitable[AsyncWorkers] | None:  # noqa: ARG002
+        """Make ready that many lanes on the running loop; None where they would block it.
+
+        Then they are opened and used in a thread beside it.
+        """
+        return None
+
 
 class Host(Protocol):
-    """Be one place for many workers."""
+    """One place for many workers."""
 
     name: str
     summary: str
 
     def unavailable(self) -> str | None:
         """Say why it cannot run here and what to do, or None when it can."""
-        ...
+        return None
 
     def open(self, call: Call, driver: Driver, workers: int, slots: int, care: Care) -> Workers:
         """Make ready that many workers with a driver each, `slots` lanes in all."""
@@ -148,7 +203,12 @@ class Host(Protocol):
 
 
 class Opening(Protocol):
-    """Be a model with its setting, ready to be opened: `registry` makes these."""
+    """A model with its setting, ready to be opened.
+
+    `slots`: how many items can run at once in all its `workers`. `shared`: the lanes of a worker take
+    from one queue, item by item. `reasons`: why it is this one. `startup_s`: seconds that starting has
+    taken beside what `open` took.
+    """
 
     @property
     def model(self) -> str:
@@ -170,8 +230,22 @@ class Opening(Protocol):
         """Say whether the lanes of a worker take from one queue, item by item."""
         ...
 
+    @property
+    def reasons(self) -> Sequence[str]:
+        """Say why this model was chosen, where it was."""
+        ...
+
+    @property
+    def startup_s(self) -> float:
+        """Return the seconds that starting took beside the opening."""
+        ...
+
     def open(self, call: Call) -> Workers:
         """Open the workers."""
+        ...
+
+    async def aopen(self, call: Call) -> AsyncWorkers:
+        """Open the workers for somebody who awaits."""
         ...
 
 
@@ -182,7 +256,7 @@ class Recorder(Protocol):
         """Get ready, before the workers are opened."""
         ...
 
-    def look_at(self, workers: object) -> None:
+    def look_at(self, workers: Workers) -> None:
         """Know the workers, some of whom may be new."""
         ...
 

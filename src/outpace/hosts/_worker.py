@@ -81,7 +81,6 @@ def _end_with_caller(fd: int) -> None:
 def serve_on(sock: socket.socket, shared: int) -> None:
     """Be a worker until the caller closes its side; `shared` is the descriptor of `_shared`."""
     sock.setblocking(True)  # noqa: FBT003 - its only form; a caller whose sockets are not has made it
-    _lane.worker_process = True
     signal.signal(signal.SIGTERM, _terminate)
     os.environ[BORN_OF] = str(os.getpid())
     _go_before_the_caller()
@@ -211,7 +210,7 @@ def _open(channel: Channel, hello: Message, shared: int) -> tuple[Workers | None
         board = attach(Shape(*meta["shape"]), shared, meta["memory"])
         if hasattr(os, "register_at_fork"):  # what an item forks would write over what runs here
             os.register_at_fork(after_in_child=board.release)
-        call = Call(fn, setup, is_async, timeout, board=board, record=record)
+        call = Call(fn, setup, is_async, timeout, board=board, record=record, supervised=True)
         driver = imported[0].driver
         return driver.open(call, meta["lanes"]), driver.inline
     except BaseException as error:  # noqa: BLE001 - whatever it is, the caller must hear of it

@@ -12,7 +12,7 @@ import sys
 
 from outpace.drivers import _lane
 from outpace.errors import SetupError, UsageError
-from outpace.flow.protocol import Call, Care, Driver
+from outpace.flow.protocol import Call, Care, Driver, Host
 from outpace.flow.signals import undisturbed
 from outpace.hosts._crew import Crew
 from outpace.hosts._group import FEWER
@@ -22,7 +22,7 @@ from outpace.machine import enough_descriptors
 LAUNCHER = 8  # descriptors, for the starting of workers and the listening to them
 
 
-class Processes:
+class Processes(Host):
     """Give many workers in processes of this machine."""
 
     name = "processes"

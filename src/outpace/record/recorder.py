@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from outpace.flow.data import Record, Settled
 from outpace.flow.flow import Flow
-from outpace.flow.protocol import processes_of
+from outpace.flow.protocol import Workers
 from outpace.machine import usable_cpus
 from outpace.record.fill import Sampled, fill
 from outpace.record.gather import Gathering, labelled
@@ -49,10 +49,10 @@ class Recorder:
 
             self._outside = Outside()
 
-    def look_at(self, workers: object) -> None:
+    def look_at(self, workers: Workers) -> None:
         """Look at the processes that the workers are in, if that is to be done."""
         if self._outside is not None:
-            self._outside.look_at(processes_of(workers))
+            self._outside.look_at(workers.processes())
 
     def keep(self, settled: Settled) -> None:
         """Take in attempts that have ended."""
