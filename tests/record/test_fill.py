@@ -138,6 +138,18 @@ def test_what_nobody_saw_is_waiting_for_what_is_not_known():
     assert state_s(timeline) == pytest.approx({"running": 0.3, "waiting": 0.7})
 
 
+def test_what_nobody_saw_and_the_items_own_clock_says_was_on_the_cpu():
+    timeline = filled(
+        settled([(0.0, 1.0)], Trace(process=7, thread=70), cpu_s=0.5),
+        "threads",
+        samples((0.2, 0.5, 0.15, 0.0, "lock")),
+    )
+
+    assert state_s(timeline) == pytest.approx(
+        {"running": 0.5, "waiting-lock": 0.15, "waiting": 0.35}
+    )
+
+
 def test_without_either_the_cpu_share_is_all_there_is():
     timeline = filled(settled([(0.0, 1.0), (1.0, 2.0)], cpu_s=0.5), "serial")
 

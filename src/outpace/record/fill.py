@@ -61,7 +61,7 @@ def fill(timeline: Timeline, found: Gathered, sampled: Sampled) -> None:
         elif samples is not None:
             how.add(FROM_SAMPLES)
             busy = min(1.0, items.wall_s[row] / (ended - began))
-            filling.samples(began, ended, samples, busy=busy)
+            filling.samples(began, ended, samples, busy=busy, cpu_s=items.cpu_s[row])
         else:
             how.add(FROM_ITEMS)
             filling.share(began, ended, items.wall_s[row], items.cpu_s[row])

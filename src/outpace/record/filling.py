@@ -106,19 +106,23 @@ class Filling:
         ended: float,
         samples: Samples,
         how: Mapping[str, int] | None = None,
+        *,
         busy: float = 1.0,
+        cpu_s: float = 0.0,
     ) -> None:
         """Add what a thread was seen to do; what nobody saw is waiting, for what is not known.
 
-        `busy` is how much of that time it had an item: what lies between several is idle.
+        `busy` is how much of that time it had an item: what lies between several is idle. `cpu_s` is
+        what it has used by its own clock: what was not seen of that is where nobody looked.
         """
         how, now = how or USUAL, began
+        unseen: list[tuple[float, float]] = []
         for n in range(bisect_left(samples.ended, began), len(samples.began)):
             since, until = max(now, samples.began[n]), min(ended, samples.ended[n])
             if since >= ended:
                 break
             if since > now + TOUCHING:
-                self._intervals.add(self._lane, how["unknown"], now, since, busy, sampled=True)
+                unseen.append((now, since))
             if until > since:
                 whole = samples.ended[n] - samples.began[n]
                 cpu = min(1.0, samples.cpu_s[n] / whole)
@@ -128,9 +132,14 @@ class Filling:
                 shares = (how["running"], cpu), (states.READY, ready), (other, 1.0 - cpu - ready)
                 part = [(state, share * busy) for state, share in shares]
                 self._shares(since, until, part, sampled=True)
+                cpu_s -= cpu * busy * (until - since)
                 now = until
         if ended > now + TOUCHING:
-            self._intervals.add(self._lane, how["unknown"], now, ended, busy, sampled=True)
+            unseen.append((now, ended))
+        for since, until in unseen:
+            running = min(busy, max(0.0, cpu_s) / sum(end - begin for begin, end in unseen))
+            part = [(how["running"], running), (how["unknown"], busy - running)]
+            self._shares(since, until, part, sampled=True)
 
     def share(self, began: float, ended: float, wall_s: float, cpu_s: float) -> None:
         """Add the CPU share of an item; in a row of several, what lies between is idle."""
