@@ -68,7 +68,7 @@ def silent_ns() -> float:
     progress.started(None, now=0.0)
     before = time.perf_counter()
     for _ in range(CALLS):
-        progress.settled(counts, 4, 0.05)
+        progress.look(counts, 4, 0.05)
     return (time.perf_counter() - before) / CALLS * 1e9
 
 
@@ -80,7 +80,7 @@ def drawing_s() -> float:
     before = time.process_time()
     for n in range(1000):
         counts.settled = n
-        progress.settled(counts, 8, 1.0 + n)
+        progress.look(counts, 8, 1.0 + n)
     return (time.process_time() - before) / 1000
 
 

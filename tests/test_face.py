@@ -228,7 +228,7 @@ def test_an_awaited_run_does_the_same() -> None:
 def test_looking_at_a_run_starts_nothing() -> None:
     run = outpace.map(odd, itertools.count(), model="processes")
     repr(run), run._repr_html_(), bool(run), operator.length_hint(run)
-    assert run._flow.workers is None
+    assert run._engine.workers is None
 
 
 def test_an_outcome_shows_in_a_short_line_what_became_of_what() -> None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from outpace.errors import UsageError, UsageTypeError
 from outpace.flow.amounts import check_positive, is_one_of, kind
 from outpace.flow.data import Outcome, Record
-from outpace.flow.flow import Flow
+from outpace.flow.engine import Engine
 from outpace.flow.job import Job, make_care, make_job
 from outpace.flow.keywords import door
+from outpace.flow.protocol import Observer
 from outpace.flow.retry import Retry
 from outpace.flow.run import Run
 from outpace.flow.show import View, as_outcomes, as_values, shown
@@ -78,7 +79,7 @@ def map(  # noqa: A001 - the public name; one argument per thing a user can ask 
 
     Raises `UsageError` or `UsageTypeError` at once for arguments that cannot work.
     """
-    return Run(_flow(**locals()), as_values(on_error))
+    return Run(_engine(**locals()), as_values(on_error))
 
 
 @door
@@ -106,7 +107,7 @@ def run(
     `Failed`, `TimedOut`, `Lost` (it took its worker with it); it has the item, its value or error, its
     attempts and times.
     """
-    return Run(_flow(**locals()), as_outcomes())
+    return Run(_engine(**locals()), as_outcomes())
 
 
 @door
@@ -135,7 +136,7 @@ def amap(
     caller's own loop, and so can use what belongs to it; any other model works beside it, in threads
     or processes.
     """
-    return _async_run(_flow(**locals(), allow_async_items=True), as_values(on_error))
+    return _async_run(_engine(**locals(), allow_async_items=True), as_values(on_error))
 
 
 @door
@@ -158,17 +159,17 @@ def arun(
     progress: bool | Callable[[Snapshot], object] | None = None,
 ) -> AsyncRun[Outcome]:
     """Do what `run` does from inside a running event loop, to be used with `async for`."""
-    return _async_run(_flow(**locals(), allow_async_items=True), as_outcomes())
+    return _async_run(_engine(**locals(), allow_async_items=True), as_outcomes())
 
 
-def _async_run(flow: Flow, view: View) -> AsyncRun[Any]:
+def _async_run(engine: Engine, view: View) -> AsyncRun[Any]:
     """Make a run to be awaited."""
     from outpace.flow.arun import AsyncRun  # noqa: PLC0415
 
-    return AsyncRun(flow, view)
+    return AsyncRun(engine, view)
 
 
-def _flow(
+def _engine(
     fn: Callable[..., Any],
     iterables: tuple[Any, ...],
     *,
@@ -181,27 +182,33 @@ def _flow(
     progress: Any,
     on_error: str = "return",
     **of_job: Any,
-) -> Flow:
+) -> Engine:
     """Put a job and a model together: what a door was given, every argument of it by its name."""
     job = make_job(fn, *iterables, on_error=on_error, **of_job)
     care = make_care(max_items, max_memory, max_crashes)
-    shown = None
-    if progress is not None and progress is not False:
-        from outpace.report.progress import make_progress  # noqa: PLC0415 - for who wants to see it
-
-        shown = make_progress(progress)
+    watching = _recorder(job), _observers(progress)
     if is_one_of(model, ["auto"]):
         if not job.call.is_async:
             workers = check_positive("workers", workers)
             in_flight = check_positive("in_flight", in_flight)
             from outpace.auto import Auto  # noqa: PLC0415 - 5 of the 40 ms of `import outpace`
 
-            return Flow(job, Auto(job.total, workers, in_flight, care), _recorder(job), shown)
+            return Engine(job, Auto(job.total, workers, in_flight, care), *watching)
         chosen = opening("asyncio", workers, in_flight)
         chosen.reasons.append("asyncio: the function is a coroutine function")
-        return Flow(job, chosen, _recorder(job), shown)
+        return Engine(job, chosen, *watching)
     chosen = opening(model, workers, in_flight, care, total=job.total)
-    return Flow(job, chosen, _recorder(job), shown)
+    return Engine(job, chosen, *watching)
+
+
+def _observers(progress: Any) -> list[Observer]:
+    """Return who watches the run: what shows the progress, if that is wanted."""
+    if progress is None or progress is False:
+        return []
+    from outpace.report.progress import make_progress  # noqa: PLC0415 - for who wants to see it
+
+    shown = make_progress(progress)
+    return [] if shown is None else [shown]
 
 
 def _recorder(job: Job) -> Recorder | None:

@@ -251,7 +251,7 @@ def test_a_worker_that_is_killed_costs_no_page():
             for outcome in run:
                 seen.append(outcome)
                 if len(seen) == 20:
-                    crew = run._flow.workers
+                    crew = run._engine.workers
                     _kill_one(crew)
 
     assert sorted(outcome.item for outcome in seen) == sorted(urls)

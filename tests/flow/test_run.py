@@ -188,7 +188,7 @@ def test_a_loop_after_the_last_value_was_taken_with_next_is_the_first_one() -> N
 def test_a_run_dropped_half_way_leaves_nothing(model: str) -> None:
     run = outpace.map(double, itertools.count(), model=model)
     next(run)
-    flow = weakref.ref(run._flow)
+    flow = weakref.ref(run._engine)
     del run
     if flow() is not None:  # another thread of the tests may have been looking at it
         gc.collect()
@@ -335,7 +335,7 @@ def test_a_run_that_is_closed_just_as_its_last_reader_is_through_is_closed_all_t
 
     monkeypatch.setattr(run, "_take_in", closed_meanwhile)
     next(run, None)
-    assert run._flow.over
+    assert run._engine.over
 
 
 @every_inside_model

@@ -14,7 +14,7 @@ import pytest
 
 import outpace
 from outpace.flow import signals
-from outpace.flow.flow import Flow
+from outpace.flow.engine import Engine
 from outpace.flow.signals import Terminated, claimed, interruptible, send_again, undisturbed
 from outpace.hosts._wire import Channel
 from outpace.racing.time_limit import OutOfTime
@@ -395,15 +395,15 @@ def test_a_setup_that_hangs_in_a_worker_is_interrupted(number: int, gate: Gate) 
 def test_a_second_signal_before_the_first_was_heeded_waits_for_nobody_either(
     number: int, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hurry, called = Flow.hurry, []
+    hurry, called = Engine.hurry, []
 
-    def interrupted_the_first_time(flow: Flow) -> None:
+    def interrupted_the_first_time(engine: Engine) -> None:
         called.append(number)
         if len(called) == 1:
             raise RAISES[signal.Signals(number)]
-        hurry(flow)
+        hurry(engine)
 
-    monkeypatch.setattr(Flow, "hurry", interrupted_the_first_time)
+    monkeypatch.setattr(Engine, "hurry", interrupted_the_first_time)
     run = outpace.map(gate.plain(), range(9), model="threads", in_flight=2)
 
     def interrupt() -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from outpace.flow.blockings import Blockings
 from outpace.flow.data import Report, Settled
-from outpace.flow.trace import Blockings, Load, Sighting, Trace
+from outpace.flow.trace import Load, Sighting, Trace
 
 STARTED, ENDED = array("d", [0, 1, 2, 4]), array("d", [1, 2, 4, 5])
 

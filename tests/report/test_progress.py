@@ -36,7 +36,7 @@ def shown_of(total, steps, **more):
     progress = Progress(shown.append, **more)
     progress.started(total, now=0.0)
     for now, settled in steps:
-        progress.settled(Counts(settled), 4, now)
+        progress.look(Counts(settled), 4, now)
     return shown, progress
 
 
@@ -68,7 +68,7 @@ def test_what_failed_and_what_was_lost_are_told_together():
     shown: list[Snapshot] = []
     progress = Progress(shown.append)
     progress.started(10, now=0.0)
-    progress.settled(Counts(5, failed=1, timed_out=1, lost=1), 3, 1.0)
+    progress.look(Counts(5, failed=1, timed_out=1, lost=1), 3, 1.0)
 
     assert str(shown[0]) == "5/10 (50%)  5 items/s  3 failed  3 in flight  1 s left"
 
@@ -127,7 +127,7 @@ def test_a_pipe_gets_plain_lines_and_few_of_them():
     progress = make_progress(wanted=True, stream=pipe)
     progress.started(1000, now=0.0)
     for n in range(1, 300):
-        progress.settled(Counts(n), 1, n / 10)
+        progress.look(Counts(n), 1, n / 10)
     progress.finished(Counts(1000), now=30.0)
 
     lines = pipe.getvalue().splitlines()
@@ -166,8 +166,8 @@ def test_a_notebook_gets_an_output_that_changes(monkeypatch):
 
     progress = make_progress(wanted=True)
     progress.started(4, now=0.0)
-    progress.settled(Counts(1), 3, 1.0)
-    progress.settled(Counts(2), 2, 2.0)
+    progress.look(Counts(1), 3, 1.0)
+    progress.look(Counts(2), 2, 2.0)
 
     assert [text.split()[0] for text, _ in updates] == ["1/4", "2/4"]
 
@@ -190,7 +190,7 @@ def test_a_function_is_called_with_how_far_it_is():
     progress = make_progress(seen.append)
     progress.on = lambda: [(0, 7, 0.5), (1, None, 0.0)]
     progress.started(10, now=0.0)
-    progress.settled(Counts(4), 2, 1.0)
+    progress.look(Counts(4), 2, 1.0)
 
     assert (seen[0].settled, seen[0].in_flight, seen[0].on) == (4, 2, ((0, 7, 0.5),))
 

@@ -23,7 +23,7 @@ from outpace.fetching.warc import SUFFIXES, Warc
 from outpace.fetching.work import Work
 from outpace.flow.amounts import check_flag, check_positive, kind, whole
 from outpace.flow.data import Outcome
-from outpace.flow.flow import Flow
+from outpace.flow.engine import Engine
 from outpace.flow.job import Job
 from outpace.flow.keywords import refuse
 from outpace.flow.protocol import Call
@@ -72,9 +72,9 @@ class Keeping:
 class Fetch(Run[Outcome]):
     """Be a run that fetches: iterate over the outcomes; `tally` counts what has come so far."""
 
-    def __init__(self, flow: Flow, work: Work) -> None:
+    def __init__(self, engine: Engine, work: Work) -> None:
         """Start nothing yet."""
-        super().__init__(flow, work.take_in)
+        super().__init__(engine, work.take_in)
         self.work = work
         self.tally = work.tally
         self._finishing = weakref.finalize(self, work.close)
@@ -82,12 +82,12 @@ class Fetch(Run[Outcome]):
     @property
     def in_flight(self) -> int:
         """Count the URLs that are out: on their way, or waiting for their host's turn."""
-        return self._flow.dispatcher.in_flight
+        return self._engine.dispatcher.in_flight
 
     @property
     def total(self) -> int | None:
         """Count the URLs of this run; None until the last of them has been read."""
-        return self._flow.dispatcher.counts.pulled if self.work.read_all else None
+        return self._engine.dispatcher.counts.pulled if self.work.read_all else None
 
     def __next__(self) -> Outcome:
         """Return the next outcome."""
@@ -211,7 +211,7 @@ def put_together(
         job = Job(
             call, work.items(), None, ordered=False, chunk=CHUNK, on_error="return", retry=retry
         )
-        run = Fetch(Flow(job, chosen), work)
+        run = Fetch(Engine(job, chosen), work)
         undo.pop_all()
     return run
 

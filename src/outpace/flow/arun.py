@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import (
@@ -21,17 +20,17 @@ from collections.abc import (
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from outpace.errors import UsageError, UsageTypeError
-from outpace.flow.data import Chunk, Settled, Summary
+from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import Pull, Settle, Start
 from outpace.flow.ending import LAST
+from outpace.flow.engine import Engine, Listen, Open, Rest, Step
 from outpace.flow.face import Face
 from outpace.flow.feed import Feed
-from outpace.flow.flow import Flow
+from outpace.flow.protocol import AsyncWorkers
 from outpace.flow.run import CLOSED, LEFT, USED_UP
 
 T = TypeVar("T")
 
-clock = time.perf_counter
 AWAITED = (
     "a run is not awaited, its values are: `async for value in outpace.amap(…)`, or, for a list of all, "
     "`[value async for value in outpace.amap(…)]`"
@@ -45,10 +44,12 @@ class AsyncRun(Face, Generic[T]):
     waiting for a value (`asyncio.wait_for(anext(run), 1)`) loses none: the next one gets it.
     """
 
-    def __init__(self, flow: Flow, view: Callable[[Settled, Sequence[int]], Iterator[T]]) -> None:
+    def __init__(
+        self, engine: Engine, view: Callable[[Settled, Sequence[int]], Iterator[T]]
+    ) -> None:
         """Start nothing yet: the first value asked for does."""
-        self._flow = flow
-        self._work = _Work(flow, view)
+        self._engine = engine
+        self._work = _Work(engine, view)
         self._over = ""  # why no loop over it can begin any more
         # A run that is dropped half-way, or alive at exit, still leaves nothing behind.
         weakref.finalize(self, _Work.end_from_outside, self._work)
@@ -56,12 +57,12 @@ class AsyncRun(Face, Generic[T]):
     @property
     def model(self) -> str:
         """Name the model that the work runs under."""
-        return self._flow.opening.model
+        return self._engine.opening.model
 
     @property
     def summary(self) -> Summary:
         """Say what is known so far: counts, times, throughput, and why this model."""
-        return self._flow.summary()
+        return self._engine.summary()
 
     @property
     def timeline(self) -> Any:
@@ -69,7 +70,7 @@ class AsyncRun(Face, Generic[T]):
 
         Raises `UsageError` where nothing is recorded.
         """
-        return self._flow.timeline
+        return self._engine.timeline
 
     def __aiter__(self) -> AsyncIterator[T]:
         """Return the values, as they are settled; leaving the loop closes the run.
@@ -95,7 +96,7 @@ class AsyncRun(Face, Generic[T]):
         """Return the next value."""
         while True:
             try:
-                return self._flow.ready.popleft()  # type: ignore[no-any-return]
+                return self._engine.ready.popleft()  # type: ignore[no-any-return]
             except IndexError:
                 pass
             if not await self._work.more():
@@ -111,7 +112,7 @@ class AsyncRun(Face, Generic[T]):
 
     def stop(self) -> None:
         """Start no more items; those in flight end and come out."""
-        self._flow.stop()
+        self._engine.stop()
 
     async def aclose(self) -> None:
         """Stop everything now and leave nothing running. May be called twice, and by any task.
@@ -119,7 +120,7 @@ class AsyncRun(Face, Generic[T]):
         While another task waits for a value, its iteration ends.
         """
         self._over = self._over or CLOSED
-        self._flow.ready.clear()
+        self._engine.ready.clear()
         await self._work.aclose()
 
     def leave(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -132,7 +133,7 @@ class AsyncRun(Face, Generic[T]):
     @property
     def ready(self) -> deque[T]:
         """Return the values that are there to be taken."""
-        return self._flow.ready
+        return self._engine.ready
 
     def used_up(self) -> None:
         """Note that a loop over it has come to its end."""
@@ -183,16 +184,19 @@ class _Work(Generic[T]):
     holds no reference to the run, so one that is dropped ends it.
     """
 
-    def __init__(self, flow: Flow, view: Callable[[Settled, Sequence[int]], Iterator[T]]) -> None:
+    def __init__(
+        self, engine: Engine, view: Callable[[Settled, Sequence[int]], Iterator[T]]
+    ) -> None:
         """Start nothing yet."""
-        self._flow = flow
+        self._engine = engine
         self._view = view
         self._keeper: asyncio.Task[None] | None = None
         self._source: Feed | Iterator[Any] = iter(())
         self._turn = asyncio.Lock()
         self._needed, self._opened, self._stirred = (asyncio.Event() for _ in range(3))
-        self._first: Chunk | None = None  # it waits for the workers to be opened
-        self._hearing = False  # all that was decided is done: it is time to wait for news
+        self._steps = engine.steps()
+        self._step: Step | None = None  # what is to be done, and is not done yet
+        self._workers: AsyncWorkers | None = None
         self._error: BaseException | None = None  # what has ended it, until somebody has got it
         self._exit_error: BaseException | None = None  # of the closing
         self._ending = False  # the workers are being closed, or are
@@ -201,15 +205,15 @@ class _Work(Generic[T]):
 
     async def more(self) -> bool:
         """Carry the job on until there are values; say whether there are. Any number of tasks may."""
-        flow = self._flow
-        flow.refuse_forks()
+        engine = self._engine
+        engine.refuse_forks()
         async with self._turn:
-            while not (flow.ready or self._ending):
+            while not (engine.ready or self._ending):
                 await self._advance()
-        if not flow.ready:
+        if not engine.ready:
             await self._closed()
             self._raise()
-        return bool(flow.ready)
+        return bool(engine.ready)
 
     async def aclose(self) -> None:
         """End it, and wait for that."""
@@ -230,7 +234,7 @@ class _Work(Generic[T]):
 
         In a fork there is nothing to end; and a loop in a thread that is a daemon may need a moment.
         """
-        if self._keeper is None or self._keeper.done() or self._flow.parent:
+        if self._keeper is None or self._keeper.done() or self._engine.parent:
             return
         loop = self._keeper.get_loop()
         with contextlib.suppress(RuntimeError):  # the loop is closed, and so is the run
@@ -241,14 +245,14 @@ class _Work(Generic[T]):
     def _end(self) -> None:
         """Have it end soon; what closes everything then is not cut short by a second call."""
         if not self._ending:
-            self._ending = self._flow.abandoned = True
+            self._ending = self._engine.abandoned = True
             if self._keeper is not None:
                 self._keeper.cancel()
-                self._flow.wake()
+                self._engine.wake()
 
     async def _closed(self) -> None:
         """Wait until everything is closed."""
-        if self._keeper is not None and not self._flow.parent:
+        if self._keeper is not None and not self._engine.parent:
             await asyncio.wait([self._keeper])
 
     def _raise(self) -> None:
@@ -260,89 +264,80 @@ class _Work(Generic[T]):
     # A turn.
 
     async def _advance(self) -> None:
-        """Do what the dispatcher decides, or wait for news; end it where that raises something."""
+        """Do what the engine wants done next; end it where that raises something.
+
+        A step that was awaited when somebody gave up waiting is still to be done.
+        """
         try:
             if self._keeper is None:
                 self._begin()
-            if self._first is not None:
-                await self._open()
-            elif self._hearing:
-                await self._hear()
-                self._hearing = False
-            elif self._flow.dispatcher.finished:
-                self._error = self._flow.source_error
-                self._end()
-            else:
-                self._decide()
+            self._step = self._step or self._next()
+            if self._step is not None:
+                await self._do(self._step)
+                self._step = None
         except asyncio.CancelledError:
             raise  # of whoever waits; what they wait for goes on
         except BaseException as error:  # noqa: BLE001 - it is raised once all before it was taken
             self._error = error
             self._end()
 
+    def _next(self) -> Step | None:
+        """Return what is to be done next; None at the end, be it with an error of the items' source."""
+        step = None
+        try:
+            step = next(self._steps, None)
+        except BaseException as error:  # noqa: BLE001 - it may be a CancelledError, and nobody's here
+            self._error = error
+        if step is None:
+            self._end()
+        return step
+
     def _begin(self) -> None:
         """Have the items read, and the workers opened when they are needed."""
-        items = self._flow.job.items
-        self._flow.woken = self._stirred.set
+        items = self._engine.job.items
+        self._engine.woken = self._stirred.set
         self._source = (
-            Feed(self._flow, self._stirred) if isinstance(items, AsyncIterable) else iter(items)
+            Feed(self._engine, self._stirred) if isinstance(items, AsyncIterable) else iter(items)
         )
         self._keeper = asyncio.create_task(self._keep(), name="outpace run")
         self._keeper.add_done_callback(self._ended)
 
-    def _decide(self) -> None:
-        """Do what the dispatcher decides, but for the first chunk, which waits for the workers."""
-        flow, source, self._hearing = self._flow, self._source, True
-        if flow.stopping:
-            flow.dispatcher.stop()
-        for action in flow.dispatcher.decide(clock()):
-            match action:
-                case Pull(room):
-                    if isinstance(source, Feed):
-                        source.pull(room)
-                    else:
-                        flow.pull(source, room)
-                case Start(chunk):
-                    if flow.workers is None:
-                        self._first, self._hearing = chunk, False
-                        return
-                    flow.workers.start(chunk)
-                case Settle(settled, positions):
-                    flow.ready.extend(self._view(settled, positions))
-
-    async def _open(self) -> None:
-        """Wait until the workers are open; give them their first chunk."""
-        self._needed.set()
-        await self._opened.wait()
-        chunk, self._first = self._first, None
-        if chunk is not None and self._flow.workers is not None:
-            self._flow.workers.start(chunk)
-
-    async def _hear(self) -> None:
-        """Wait for news: of the workers, of the items, or that it is time to try an item again."""
-        flow, source = self._flow, self._source
-        workers: Any = flow.workers
-        if workers is not None and flow.dispatcher.awaits_reports:
-            flow.observe(await workers.areports(flow.patience))
-            return
-        pause = flow.pause
-        awaits_items = isinstance(source, Feed) and not source.ready
-        if not flow.dispatcher.finished and (awaits_items or pause is not None):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._stirred.wait()
-            self._stirred.clear()
+    async def _do(self, step: Step) -> None:
+        """Do one step of the engine's. What is awaited here can be awaited again."""
+        engine, source, workers = self._engine, self._source, self._workers
+        match step:
+            case Pull(room):
+                if isinstance(source, Feed):
+                    source.pull(room)
+                else:
+                    engine.pull(source, room)
+            case Open():
+                self._needed.set()
+                await self._opened.wait()
+            case Start(chunk):
+                if workers is not None:  # else they could not be opened, and all is ending
+                    workers.start(chunk)
+            case Settle(settled, positions):
+                engine.ready.extend(self._view(settled, positions))
+            case Listen(patience):
+                if workers is not None:
+                    engine.told(await workers.areports(patience))
+            case Rest(pause):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._stirred.wait()
+                self._stirred.clear()
 
     # The task that opens and closes.
 
     async def _keep(self) -> None:
         """Open the workers when they are needed; close them when somebody cancels this."""
-        flow = self._flow
+        engine = self._engine
         try:
             await self._needed.wait()
-            before = flow.open_soon()
-            flow.workers = await flow.opening.aopen(flow.job.call)
-            flow.opened(flow.workers, before)
+            before = engine.begin()
+            self._workers = await engine.opening.aopen(engine.job.call)
+            engine.opened(self._workers, before)
             self._opened.set()
             await asyncio.Event().wait()
         except BaseException as error:  # noqa: BLE001 - it is raised where the values are taken
@@ -350,11 +345,23 @@ class _Work(Generic[T]):
                 self._error = error
         self._ending = True
         try:
-            await _aclose(flow, self._source)
+            await self._close()
         except asyncio.CancelledError:
             pass  # of somebody who ends the loop, and waits for nothing more
         except BaseException as error:  # noqa: BLE001 - the same
             self._exit_error = error
+
+    async def _close(self) -> None:
+        """Close what reads the items, and the workers."""
+        try:
+            if isinstance(self._source, Feed):
+                await self._source.aclose()
+        finally:
+            try:
+                if self._workers is not None:
+                    await self._workers.aclose()
+            finally:
+                self._engine.closed()
 
     def _ended(self, keeper: asyncio.Task[None]) -> None:
         """Note that everything is closed; or that the task was cancelled before it began."""
@@ -364,19 +371,5 @@ class _Work(Generic[T]):
             what = {"message": "an outpace run could not be closed", "exception": self._exit_error}
             keeper.get_loop().call_exception_handler(what)
         self._opened.set()
-        self._flow.wake()
+        self._engine.wake()
         self._over.set()
-
-
-async def _aclose(flow: Flow, source: object) -> None:
-    """Close what reads the items, and the workers."""
-    workers: Any = flow.workers
-    try:
-        if isinstance(source, Feed):
-            await source.aclose()
-    finally:
-        try:
-            if workers is not None:
-                await workers.aclose()
-        finally:
-            flow.closed()

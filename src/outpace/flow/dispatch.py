@@ -1,4 +1,4 @@
-"""The dispatcher: which item goes when. It decides; `flow.run` does.
+"""The dispatcher: which item goes when. It decides; whoever drives the engine does.
 
 It owns all mutable state of a run and does no I/O: it reads no clock, starts no thread, throws no
 dice, and does not even read the caller's iterable (it asks for items with `Pull` and is given them with
@@ -98,8 +98,7 @@ class Dispatcher:
     `slots` is how many items the workers can run at once and `lanes` how many of these one worker
     has; `shared` says that the lanes of a worker take from one queue, item by item. `total` is how
     many items there will be, if known; `fixed_chunk` overrides the measuring. `retry` says which
-    failures are final, and `dice` gives the chance in its pauses, from 0 to 1. `keep` is shown every
-    attempt that has ended.
+    failures are final, and `dice` gives the chance in its pauses, from 0 to 1.
     """
 
     limit: Limit
@@ -112,7 +111,6 @@ class Dispatcher:
     keep_order_window: bool = True
     retry: Retry | None = None
     dice: Callable[[], float] = lambda: 0.5
-    keep: Callable[[Settled], object] = lambda _: None
     counts: Counts = field(default_factory=Counts)
 
     # The mutable state.
@@ -163,18 +161,19 @@ class Dispatcher:
         """Learn that the workers have changed."""
         self.slots, self.lanes, self.shared = slots, lanes, shared
 
-    def observe(self, report: Report | Returned, now: float = 0.0) -> None:
-        """Take in what a worker said."""
+    def observe(self, report: Report | Returned, now: float = 0.0) -> Settled | None:
+        """Take in what a worker said; return the attempts that have ended, None where none has."""
         if isinstance(report, Returned):
             self._take_back(report)
-            return
-        settled: Settled | None = Settled(report, *self._out.match(report.indexes))
-        self.keep(settled)  # type: ignore[arg-type]
+            return None
+        settled = Settled(report, *self._out.match(report.indexes))
         self._learn(report)
+        final: Settled | None = settled
         if report.failures and self.retry is not None and not self._stopped:
-            settled = self._to_rest(settled, self.retry, now)  # type: ignore[arg-type]
-        if settled is not None:
-            self._leave(settled)
+            final = self._to_rest(settled, self.retry, now)
+        if final is not None:
+            self._leave(final)
+        return settled
 
     def _leave(self, settled: Settled) -> None:
         """Count what is finished, and let it leave when it is its turn."""

@@ -1,7 +1,15 @@
-"""One job on its way through one model: what the plain and the asynchronous run share.
+"""The engine: one job on its way through one model, as steps, without any I/O. The file to read first.
 
-Everything that the two do with a dispatcher, workers and a source of items that is not waiting for them.
-Tested by `tests/flow/test_run.py` and `tests/flow/test_arun.py`.
+    ask the dispatcher what to do -> do it -> wait for reports -> tell the dispatcher
+
+`Engine.steps` is that loop, and the only one. It yields what is to be done next; whoever drives it does
+that, and asks for the next step: a `Run` blocks where there is something to wait for, an `AsyncRun`
+awaits it, an executor's manager takes calls from a queue for items. So what a run does is decided here,
+for all of them alike, and each of them is only how.
+
+Guarantees: a step is over before the next one is asked for; the workers are opened when the first item
+is there; after `stop` nothing starts any more, and after `abandon` nothing is waited for. Tested by
+`tests/flow/test_engine.py`, and by the tests of whoever drives it.
 """
 
 from __future__ import annotations
@@ -11,34 +19,52 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from outpace.errors import UsageError
-from outpace.flow.data import Report, Summary
-from outpace.flow.dispatch import AIM, Dispatcher
-from outpace.flow.ending import say, tell
+from outpace.flow.account import Account
+from outpace.flow.data import Report, Returned, Summary
+from outpace.flow.dispatch import AIM, Action, Dispatcher, Start
+from outpace.flow.ending import tell
 from outpace.flow.forks import free_in_forks, in_a_fork
 from outpace.flow.job import Job
 from outpace.flow.limit import Fixed
 from outpace.flow.order import AsTheyCome, InOrder
-from outpace.flow.protocol import Opening, Recorder, Running, Usage, Watching, Workers
+from outpace.flow.protocol import Observer, Opening, Recorder, Running, Workers
 from outpace.flow.signals import undisturbed
-from outpace.machine import children_s
-
-if TYPE_CHECKING:
-    from outpace.flow.trace import Blocked
 
 SLOW_SOURCE = 0.01  # seconds for reports between two slow items: half of what AIM gives those
 
-clock = time.perf_counter
+
+@dataclass(slots=True, frozen=True)
+class Open:
+    """Open the workers, and say so with `opened`."""
 
 
-class Flow:
-    """Be one job on its way through one model: what the plain and the asynchronous run share.
+@dataclass(slots=True, frozen=True)
+class Listen:
+    """Wait for reports, `patience` seconds at most (None: for ever), and tell them with `told`."""
 
-    `recorder` keeps a record of it, and `progress` is told how far it is, if they are wanted. With
-    `quiet` nothing is said on stderr.
+    patience: float | None
+
+
+@dataclass(slots=True, frozen=True)
+class Rest:
+    """Wait until somebody says `wake`, or `pause` seconds have passed: nothing is in flight."""
+
+    pause: float | None
+
+
+Step = Action | Open | Listen | Rest
+
+
+class Engine:
+    """One job on its way through one model.
+
+    `recorder` keeps a record of it, and `observers` are told how it goes. With `quiet` nothing is said
+    on stderr. `clock` gives seconds, as `time.perf_counter` does.
     """
 
     def __init__(
@@ -46,19 +72,22 @@ class Flow:
         job: Job,
         opening: Opening,
         recorder: Recorder | None = None,
-        progress: Watching | None = None,
+        observers: Iterable[Observer] = (),
         *,
         quiet: bool = False,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Start nothing yet."""
         self.job = job
         self.opening = opening
         self.recorder = recorder
-        self.progress = progress
-        self.quiet = quiet
-        from outpace.flow.trace import Blockings  # noqa: PLC0415 - 3 of the 40 ms of `import outpace`
+        self.clock = clock
+        from outpace.flow.blockings import Blockings  # noqa: PLC0415 - 3 of the 40 ms of `import outpace`
 
-        self.blockings = Blockings()
+        self.account = Account()
+        self.blockings = Blockings(quiet=quiet)
+        own = (self.account, self.blockings, recorder)
+        self._observers = [one for one in (*own, *observers) if one is not None]
         self.dispatcher = Dispatcher(
             limit=Fixed(opening.slots),
             order=InOrder() if job.ordered else AsTheyCome(),
@@ -70,14 +99,10 @@ class Flow:
             keep_order_window=job.ordered,
             retry=job.retry,
             dice=_dice() if job.retry is not None else lambda: 0.0,
-            keep=(lambda _: None) if recorder is None else recorder.keep,
         )
         self.workers: Workers | None = None
         self.ready: deque[Any] = deque()  # what the user wanted to see, and has not taken yet
         self.parent = 0  # the process whose run it is, where this is a copy in a fork of that
-        self.usage = Usage()
-        self._items_cpu_s = self._children_s = 0.0  # of items that were reported, and of children
-        self._children_before: float | None = None  # of the whole process, while this goes on
         self.startup_s = 0.0
         self.began = 0.0
         self.latest = 0.0
@@ -88,13 +113,67 @@ class Flow:
         self._told = False  # that it was interrupted
         self.cut_short = 0  # items that ran when somebody interrupted
         self.source_error: BaseException | None = None
+        self.lacking = False  # the source had nothing to give, and will say when it has
         self.reading_s = 0.0  # spent on reading since results were last looked for
         # Somebody has said `wake` while nothing was in flight.
         self._news = free_in_forks(threading.Event())
-        in_a_fork(self, Flow._disown)
+        in_a_fork(self, Engine._disown)
+
+    # The loop.
+
+    def steps(self) -> Iterator[Step]:
+        """Yield what is to be done next, until all is done, or the run is abandoned.
+
+        Raises what the source of items has raised, once all before it is through.
+        """
+        while not (self.dispatcher.finished or self.abandoned):
+            yield from self._actions()
+            if (wait := self._wait()) is not None:
+                yield wait
+        if self.source_error is not None:
+            raise self.source_error
+
+    def _actions(self) -> Iterator[Step]:
+        """Yield what the dispatcher decides."""
+        if self.stopping:
+            self.dispatcher.stop()
+        self.lacking = False
+        for action in self.dispatcher.decide(self.clock()):
+            if self.workers is None and isinstance(action, Start):
+                yield Open()
+            yield action
+
+    def _wait(self) -> Step | None:
+        """Return what there is to wait for, when all that was decided is done; None for nothing."""
+        dispatcher = self.dispatcher
+        if self.abandoned or dispatcher.finished:
+            return None
+        if dispatcher.awaits_reports:
+            return Listen(self._patience())
+        pause = self.pause
+        return Rest(pause) if self.lacking or pause is not None else None
+
+    @property
+    def pause(self) -> float | None:
+        """Say how many seconds there are until an item is to be tried again, None without one."""
+        return self.dispatcher.pause(self.clock())
+
+    def _patience(self) -> float | None:
+        """Say how long to wait for reports: not long while there are slow items to be read.
+
+        And no longer than until an item is to be tried again, or somebody who watches wants to look.
+        """
+        now = self.clock()
+        slow = SLOW_SOURCE if self.dispatcher.reading_held else None
+        watched = (one.patience(now) for one in self._observers)
+        waits = [wait for wait in (slow, self.dispatcher.pause(now), *watched) if wait is not None]
+        return min(waits, default=None)
+
+    # What was done.
 
     def pull(self, source: Iterator[Any], room: int) -> None:
         """Read up to `room` items; fewer when they come slowly, so that results are not held up."""
+        clock = self.clock
         began = clock()
         until = began + AIM
         taken: list[Any] = []
@@ -118,38 +197,53 @@ class Flow:
             self.reading_s = 0.0
             self.dispatcher.hold_reading()
 
-    @property
-    def patience(self) -> float | None:
-        """Say how long to wait for reports: not long while there are slow items to be read.
-
-        And no longer than until an item is to be tried again, or the progress to be shown.
-        """
-        slow = SLOW_SOURCE if self.dispatcher.reading_held else None
-        shown = None if self.progress is None else self.progress.patience(clock())
-        waits = [wait for wait in (slow, self.pause, shown) if wait is not None]
-        return min(waits, default=None)
-
-    @property
-    def pause(self) -> float | None:
-        """Say how many seconds there are until an item is to be tried again, None without one."""
-        return self.dispatcher.pause(clock())
-
-    def rest(self) -> None:
-        """Wait until an item is to be tried again, or somebody says `wake`; nothing is in flight."""
-        if self._news.wait(self.pause):
-            self._news.clear()
+    def begin(self) -> float:
+        """Get ready to open the workers; return when that begins."""
+        for one in self._observers:
+            one.opening()
+        return self.clock()
 
     def opened(self, workers: Workers, began_opening: float) -> Workers:
         """Note that the workers are ready."""
         self.workers = workers
-        self.began = self.latest = clock()
+        self.began = self.latest = self.clock()
         self.startup_s = self.began - began_opening
-        if self.recorder is not None:
-            self.recorder.look_at(workers)
-        if self.progress is not None:
-            self.progress.on = self.running
-            self.progress.started(self.dispatcher.total, self.began)
+        for one in self._observers:
+            one.opened(self)
         return workers
+
+    @undisturbed
+    def told(self, reports: Sequence[Report | Returned]) -> None:
+        """Learn what the workers have said."""
+        workers, dispatcher = self.workers, self.dispatcher
+        assert workers is not None
+        self.latest = now = self.clock()
+        for report in reports:
+            settled = dispatcher.observe(report, now)
+            if settled is not None:
+                for one in self._observers:
+                    one.settled(settled, now)
+        if workers.slots != dispatcher.slots:
+            dispatcher.limit = Fixed(workers.slots)
+            lanes = max(1, workers.slots // self.opening.workers)
+            dispatcher.resize(workers.slots, lanes, shared=self.opening.shared)
+        if self.job.on_error == "raise" and dispatcher.counts.bad:
+            dispatcher.exhaust()
+        for one in self._observers:
+            one.turned(now)
+
+    def rest(self, pause: float | None) -> None:
+        """Wait until somebody says `wake`, or so many seconds have passed."""
+        if self._news.wait(pause):
+            self._news.clear()
+
+    def closed(self) -> None:
+        """Note that the workers are closed, or have never been open."""
+        self.over = True
+        for one in self._observers:
+            one.closed()
+
+    # What others want of it.
 
     @property
     def is_on(self) -> bool:
@@ -160,60 +254,6 @@ class Flow:
         """Yield every item that runs now."""
         return () if self.workers is None else self.workers.running()
 
-    def open_soon(self) -> float:
-        """Get ready to open the workers; return when that begins."""
-        if self.recorder is not None:
-            self.recorder.begin()
-        self._children_before = children_s()
-        return clock()
-
-    def closed(self) -> None:
-        """Note that the workers are closed, or have never been open."""
-        self.over = True
-        if self.workers is not None:
-            self.usage = self.workers.usage
-        self._children_s, self._children_before = self.children_s, None
-        if self.recorder is not None:
-            self.recorder.end()
-        if self.progress is not None and self.workers is not None:
-            self.progress.finished(self.dispatcher.counts)
-            self.progress = None
-
-    @undisturbed
-    def observe(self, reports: Sequence[Any]) -> None:
-        """Tell the dispatcher what the workers said."""
-        workers = self.workers
-        assert workers is not None
-        self.latest = now = clock()
-        if self.recorder is not None:
-            self.recorder.look_at(workers)
-        for report in reports:
-            if isinstance(report, Report):
-                self._items_cpu_s += report.items_cpu_s
-                if report.trace is not None:
-                    self._say_what_blocks(self.blockings.add(report.trace))
-            self.dispatcher.observe(report, now)
-        if workers.slots != self.dispatcher.slots:
-            self.dispatcher.limit = Fixed(workers.slots)
-            lanes = max(1, workers.slots // self.opening.workers)
-            self.dispatcher.resize(workers.slots, lanes, shared=self.opening.shared)
-        if self.job.on_error == "raise" and self.dispatcher.counts.bad:
-            self.dispatcher.exhaust()
-        if self.progress is not None:
-            self.progress.settled(self.dispatcher.counts, self.dispatcher.in_flight, now)
-
-    def _say_what_blocks(self, new: list[Blocked]) -> None:
-        """Say on stderr what blocks an event loop, a line for each place."""
-        for one in new if not self.quiet else ():
-            say(str(one))
-
-    @property
-    def timeline(self) -> Any:
-        """Return what ran when, as far as it has come; raise `UsageError` where nothing is recorded."""
-        if self.recorder is None:
-            raise UsageError('there is no timeline of a run with record="off"')
-        return self.recorder.timeline(self)
-
     def stop(self) -> None:
         """Have nothing started any more; what is in flight ends. Any thread may call this."""
         self.stopping = True
@@ -223,21 +263,6 @@ class Flow:
         """Have the loop end now, whatever is in flight. Any thread may call this."""
         self.abandoned = True
         self.wake()
-
-    def _disown(self) -> None:
-        """Be of no use from now on, in a fork: what is under way is the parent's."""
-        self.parent = os.getppid()
-        self.abandoned = True
-        self.ready.clear()
-
-    def refuse_forks(self) -> None:
-        """Raise `UsageError` in a process that the run was forked into."""
-        if self.parent:
-            msg = (
-                f"this run belongs to process {self.parent}, and this is a fork of it, "
-                f"process {os.getpid()}: take the values there, or call outpace here, too"
-            )
-            raise UsageError(msg)
 
     def wake(self) -> None:
         """Have whatever the loop waits for end now, so that it looks at what has changed."""
@@ -258,11 +283,29 @@ class Flow:
             self._told = True
             tell(self.dispatcher, self.cut_short, error)
 
+    def _disown(self) -> None:
+        """Be of no use from now on, in a fork: what is under way is the parent's."""
+        self.parent = os.getppid()
+        self.abandoned = True
+        self.ready.clear()
+
+    def refuse_forks(self) -> None:
+        """Raise `UsageError` in a process that the run was forked into."""
+        if self.parent:
+            msg = (
+                f"this run belongs to process {self.parent}, and this is a fork of it, "
+                f"process {os.getpid()}: take the values there, or call outpace here, too"
+            )
+            raise UsageError(msg)
+
+    # What there is to see.
+
     @property
-    def children_s(self) -> float:
-        """Return the CPU seconds of the workers elsewhere and of other children, in the meantime."""
-        before = self._children_before
-        return self._children_s if before is None else children_s() - before
+    def timeline(self) -> Any:
+        """Return what ran when, as far as it has come; raise `UsageError` where nothing is recorded."""
+        if self.recorder is None:
+            raise UsageError('there is no timeline of a run with record="off"')
+        return self.recorder.timeline(self)
 
     @property
     def cpu_s(self) -> float | None:
@@ -270,10 +313,7 @@ class Flow:
 
         None where nobody has measured it.
         """
-        workers = self.usage.cpu_s if self.workers is None else self.workers.usage.cpu_s
-        if self.job.call.record == "off":
-            return workers or None
-        return max(workers, self._items_cpu_s) + self.children_s - workers or None
+        return self.account.cpu_s(measured=self.job.call.record != "off")
 
     def summary(self) -> Summary:
         """Say what is known so far."""
@@ -292,7 +332,7 @@ class Flow:
             makespan_s=seconds,
             throughput=counts.settled / seconds if seconds > 0 else 0.0,
             cpu_s=self.cpu_s,
-            peak_bytes=self.usage.peak_bytes or None,
+            peak_bytes=self.account.peak_bytes or None,
             reasons=tuple(self.opening.reasons),
             blocked=self.blockings.places,
             saturation=self.blockings.saturation,

@@ -7,21 +7,18 @@ never holds up results that are ready. Tested by `tests/flow/test_arun.py`.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from typing import Any
 
-from outpace.flow.flow import Flow
-
-clock = time.perf_counter
+from outpace.flow.engine import Engine
 
 
 class Feed:
     """The reading of an asynchronous iterable in a task, as far as it was asked to."""
 
-    def __init__(self, flow: Flow, news: asyncio.Event) -> None:
+    def __init__(self, engine: Engine, news: asyncio.Event) -> None:
         """Read nothing yet; `news` is set when something was read."""
-        self._flow = flow
+        self._engine = engine
         self._asked = 0
         self._taken: deque[Any] = deque()
         self._over = self._closing = False
@@ -31,12 +28,13 @@ class Feed:
 
     def pull(self, room: int) -> None:
         """Give the dispatcher what has been read, or ask for more."""
-        dispatcher = self._flow.dispatcher
+        dispatcher = self._engine.dispatcher
         if self._taken:
             items = [self._taken.popleft() for _ in range(min(room, len(self._taken)))]
-            dispatcher.admit(items, clock())
+            dispatcher.admit(items, self._engine.clock())
         elif self._over:
             dispatcher.exhaust()
+        self._engine.lacking = not self.ready
         self._news.clear()
         self._asked = 0 if self._over else max(0, room - len(self._taken))
         self._more.set()
@@ -56,7 +54,7 @@ class Feed:
         """Read one item after another while any are asked for."""
         items: Any = None
         try:
-            items = aiter(self._flow.job.items)  # type: ignore[arg-type]
+            items = aiter(self._engine.job.items)  # type: ignore[arg-type]
             while True:
                 while self._asked <= 0:
                     self._more.clear()
@@ -69,9 +67,11 @@ class Feed:
         except asyncio.CancelledError as error:
             if self._closing:
                 raise
-            self._flow.source_error = error  # the iterable's own, or of somebody who ends the loop
+            self._engine.source_error = (
+                error  # the iterable's own, or of somebody who ends the loop
+            )
         except Exception as error:  # noqa: BLE001 - it is raised at the caller's loop
-            self._flow.source_error = error
+            self._engine.source_error = error
         finally:
             self._over = True
             self._announce()
@@ -80,6 +80,7 @@ class Feed:
 
     def _announce(self) -> None:
         """Say that there is something new to whoever waits."""
+        self._engine.lacking = False
         self._news.set()
-        if self._flow.workers is not None:
-            self._flow.workers.wake()
+        if self._engine.workers is not None:
+            self._engine.workers.wake()

@@ -23,6 +23,7 @@ from outpace.machine import worked
 if TYPE_CHECKING:  # columns and boards are made where items run
     from outpace.flow.board import Board
     from outpace.flow.data import Record
+    from outpace.flow.engine import Engine
 
 
 @dataclass(slots=True, frozen=True)
@@ -249,50 +250,38 @@ class Opening(Protocol):
         ...
 
 
-class Recorder(Protocol):
-    """Be what keeps a record of a run: `record.recorder` does."""
+class Observer:
+    """Somebody who watches a run. A base: each method does nothing unless it is written anew.
 
-    def begin(self) -> None:
-        """Get ready, before the workers are opened."""
-        ...
-
-    def look_at(self, workers: Workers) -> None:
-        """Know the workers, some of whom may be new."""
-        ...
-
-    def keep(self, settled: Settled) -> None:
-        """Take in attempts that have ended."""
-        ...
-
-    def end(self) -> None:
-        """Let go of everything but what is known. May be called twice."""
-        ...
-
-    def timeline(self, flow: Any) -> Any:
-        """Make the timeline of the run, as far as it has come."""
-        ...
-
-
-class Watching(Protocol):
-    """Be told how far a run is, and show it to somebody: `report.progress` does.
-
-    `on` is set to what yields, for every item that runs, its worker, its index and since when.
+    All of them are called in the thread that carries the run out, and what they raise ends the run.
     """
 
-    on: Callable[[], Any]
+    def opening(self) -> None:
+        """Get ready, before the workers are opened."""
 
-    def started(self, total: int | None, now: float | None = None) -> None:
-        """Begin, when the workers are ready."""
-        ...
+    def opened(self, run: Engine) -> None:
+        """Begin: the workers are open."""
 
-    def settled(self, counts: Any, in_flight: int, now: float) -> None:
-        """Learn how far it is; cheap, and called for every report."""
-        ...
+    def settled(self, settled: Settled, now: float) -> None:
+        """Learn of attempts that have ended, whether they are the items' last or not."""
 
-    def patience(self, now: float) -> float:
-        """Return the seconds until it wants to know again, though nothing may have settled."""
-        ...
+    def turned(self, now: float) -> None:
+        """Learn that the loop has come round: after every report, and when `patience` was over."""
 
-    def finished(self, counts: Any, now: float | None = None) -> None:
-        """Show the end."""
-        ...
+    def patience(self, now: float) -> float | None:  # noqa: ARG002
+        """Return the seconds until it wants to know again though nothing may have ended."""
+        return None
+
+    def closed(self) -> None:
+        """Let go of everything but what is known: the workers are closed. May be called twice.
+
+        Also where they have never been opened.
+        """
+
+
+class Recorder(Observer):
+    """What keeps a record of a run, and makes a timeline of it."""
+
+    def timeline(self, run: Engine) -> Any:
+        """Make the timeline of the run, as far as it has come."""
+        raise NotImplementedError

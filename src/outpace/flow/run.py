@@ -1,21 +1,18 @@
-"""The loop that carries a job out. The file to read first.
+"""A run for who waits: what the engine wants done is done by whoever iterates over it.
 
-    ask the dispatcher what to do -> do it -> wait for reports -> tell the dispatcher
+That is only while they wait for the next value: a slow consumer therefore stops the reading of inputs,
+and leaving the `for` stops the work.
 
-The loop runs in whoever iterates over the `Run`, and only while they wait for the next value: a slow
-consumer therefore stops the reading of inputs, and leaving the `for` stops the work.
-
-Guarantees: workers are opened when the first item is there, and closed when the iteration ends in any
-way; an error of the items iterable is raised after everything before it has come out; a `Run` is used
-once; Ctrl-C and SIGTERM end it within a second, whatever the workers do, and say in a line what became
-of it. Tested by `tests/flow/test_run.py` and, over every model, by `tests/conformance`.
+Guarantees: the workers are closed when the iteration ends in any way; an error of the items iterable is
+raised after everything before it has come out; a `Run` is used once; Ctrl-C and SIGTERM end it within a
+second, whatever the workers do, and say in a line what became of it. Tested by `tests/flow/test_run.py`
+and, over every model, by `tests/conformance`.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Generic, TypeVar
@@ -24,8 +21,8 @@ from outpace.errors import OutpaceError, UsageError
 from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import Pull, Settle, Start
 from outpace.flow.ending import LAST, without_ours
+from outpace.flow.engine import Engine, Listen, Open, Rest
 from outpace.flow.face import Face
-from outpace.flow.flow import Flow
 from outpace.flow.order import Release
 from outpace.flow.protocol import Workers
 from outpace.flow.show import said
@@ -54,8 +51,6 @@ INSIDE = (
 )
 CLOSED = "this run is closed; call outpace.{call} again"
 
-clock = time.perf_counter
-
 
 class Run(Face, Generic[T]):
     """Iterate over the values (or outcomes) of a job, working only while somebody asks.
@@ -65,28 +60,30 @@ class Run(Face, Generic[T]):
     Several threads may iterate over one run: each value goes to one of them.
     """
 
-    def __init__(self, flow: Flow, view: Callable[[Settled, Sequence[int]], Iterator[T]]) -> None:
+    def __init__(
+        self, engine: Engine, view: Callable[[Settled, Sequence[int]], Iterator[T]]
+    ) -> None:
         """Start nothing yet: the first value asked for does."""
-        self._flow = flow
+        self._engine = engine
         self._view = view
-        self._releases = releases(flow)
+        self._releases = releases(engine)
         # Whoever works here has it. Not a `Lock`: an item may close the run that it is in.
         self._lock = threading.RLock()
         self._error: BaseException | None = None  # to be raised once what is before it was taken
         self._failed = ""  # what was raised
         self._over = ""  # why no loop over it can begin any more
         # A run that is dropped half-way, or alive at exit, still leaves nothing behind.
-        self._finalizer = weakref.finalize(self, _dropped, flow, self._releases, self._lock)
+        self._finalizer = weakref.finalize(self, _dropped, engine, self._releases, self._lock)
 
     @property
     def model(self) -> str:
         """Name the model that the work runs under."""
-        return self._flow.opening.model
+        return self._engine.opening.model
 
     @property
     def summary(self) -> Summary:
         """Say what is known so far: counts, times, throughput, and why this model."""
-        return self._flow.summary()
+        return self._engine.summary()
 
     @property
     def timeline(self) -> Any:
@@ -94,7 +91,7 @@ class Run(Face, Generic[T]):
 
         Raises `UsageError` where nothing is recorded.
         """
-        return self._flow.timeline
+        return self._engine.timeline
 
     def __iter__(self) -> Iterator[T]:
         """Yield the values, as they are settled; leaving the loop closes the run.
@@ -108,7 +105,7 @@ class Run(Face, Generic[T]):
 
     def _until_left(self) -> Iterator[T]:
         """Yield the values; close the run when nobody wants any more."""
-        take, over = self._flow.ready.popleft, USED_UP
+        take, over = self._engine.ready.popleft, USED_UP
         try:
             while True:
                 try:
@@ -147,7 +144,7 @@ class Run(Face, Generic[T]):
         """Return the next value."""
         while True:
             try:
-                return self._flow.ready.popleft()  # type: ignore[no-any-return]
+                return self._engine.ready.popleft()  # type: ignore[no-any-return]
             except IndexError:
                 pass
             try:
@@ -158,20 +155,20 @@ class Run(Face, Generic[T]):
 
     def _more(self) -> bool:
         """Carry the job on until there are values; say whether there are. One thread at a time."""
-        flow = self._flow
-        flow.refuse_forks()
+        engine = self._engine
+        engine.refuse_forks()
         going_on()
         try:
             with self._lock:
-                if not flow.ready:
+                if not engine.ready:
                     self._advance()
-                return bool(flow.ready)
+                return bool(engine.ready)
         except BaseException as error:
             self._failed = said(error)
             raise
         finally:
-            flow.refuse_forks()  # an item may have forked
-            if flow.abandoned:
+            engine.refuse_forks()  # an item may have forked
+            if engine.abandoned:
                 self._end_unless_busy()
 
     def _advance(self) -> None:
@@ -179,7 +176,7 @@ class Run(Face, Generic[T]):
         if self._releases.gi_running:  # type: ignore[attr-defined] # by this thread: it has the lock
             raise UsageError(INSIDE)
         error = self._error or self._until_ready()
-        if error is not None and not self._flow.ready:
+        if error is not None and not self._engine.ready:
             self._error = None
             raise error
 
@@ -190,7 +187,7 @@ class Run(Face, Generic[T]):
             if self._error is not None:
                 self._releases.close()
                 break
-            if self._flow.ready:
+            if self._engine.ready:
                 break
         return self._error
 
@@ -198,7 +195,7 @@ class Run(Face, Generic[T]):
     def _take_in(self, release: Release) -> None:
         """Keep what the user asked to see, up to the first error that is to be raised."""
         try:
-            self._flow.ready.extend(self._view(*release))
+            self._engine.ready.extend(self._view(*release))
         except BaseException as error:  # noqa: BLE001 - an item's, which may have raised anything
             self._error = error
 
@@ -211,11 +208,11 @@ class Run(Face, Generic[T]):
         """End a run that was interrupted, without waiting for what is running, and say so."""
         going_on()
         try:
-            if self._flow.is_on:
-                self._flow.hurry()
+            if self._engine.is_on:
+                self._engine.hurry()
             self.close()
         finally:
-            self._flow.tell(error)
+            self._engine.tell(error)
 
     def __enter__(self) -> Run[T]:
         """Return itself."""
@@ -223,26 +220,26 @@ class Run(Face, Generic[T]):
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Close it."""
-        if isinstance(error, KeyboardInterrupt | Terminated) and self._flow.is_on:
+        if isinstance(error, KeyboardInterrupt | Terminated) and self._engine.is_on:
             self._cut_short(error)
         self.close()
 
     def stop(self) -> None:
         """Start no more items; those in flight end and come out. Any thread may call this."""
-        self._flow.stop()
+        self._engine.stop()
 
     def close(self) -> None:
         """Stop everything now and leave nothing running. May be called twice.
 
         While another thread waits for a value, that thread is the one that closes: its iteration ends.
         """
-        flow = self._flow
+        engine = self._engine
         self._over = self._over or CLOSED
-        if flow.parent:
+        if engine.parent:
             return
-        flow.abandoned = True
+        engine.abandoned = True
         if not self._end_unless_busy():
-            flow.wake()
+            engine.wake()
 
     def _end_unless_busy(self) -> bool:
         """End everything, unless somebody is at work here, who will: he looks at `abandoned`."""
@@ -251,122 +248,116 @@ class Run(Face, Generic[T]):
         try:
             if self._releases.gi_running:  # type: ignore[attr-defined] # an item closes it, say
                 return False
-            self._flow.ready.clear()
+            self._engine.ready.clear()
             if self._finalizer.detach() is not None:
-                _end(self._flow, self._releases, self._lock)
+                _end(self._engine, self._releases, self._lock)
         finally:
             self._lock.release()
         return True
 
 
-def releases(flow: Flow) -> Generator[Release, None, None]:
+def releases(engine: Engine) -> Generator[Release, None, None]:
     """Carry the job out; yield what is finished, in the order it is wanted."""
     with claimed():
         try:
-            yield from _carried_out(flow)
+            yield from _carried_out(engine)
         except (KeyboardInterrupt, Terminated):
-            flow.hurry()
+            engine.hurry()
             raise
         finally:
-            _close(flow)
+            _close(engine)
 
 
-def _carried_out(flow: Flow) -> Generator[Release, None, None]:
-    """Ask the dispatcher what to do, do it, wait for reports, tell the dispatcher."""
-    dispatcher, source = flow.dispatcher, iter(flow.job.items)  # type: ignore[arg-type]
-    while not (dispatcher.finished or flow.abandoned):
-        if flow.stopping:
-            dispatcher.stop()
-        for action in dispatcher.decide(clock()):
-            match action:
-                case Pull(room):
-                    flow.pull(source, room)
-                case Start(chunk):
-                    _workers(flow).start(chunk)
-                case Settle(settled, positions):
-                    yield settled, positions
-        _hear(flow)
-    if flow.source_error is not None:
-        raise flow.source_error
+def _carried_out(engine: Engine) -> Iterator[Release]:
+    """Do what the engine wants done, one step after another."""
+    source = iter(engine.job.items)  # type: ignore[arg-type]
+    for step in engine.steps():
+        match step:
+            case Pull(room):
+                engine.pull(source, room)
+            case Open():
+                _open(engine)
+            case Start(chunk):
+                _workers(engine).start(chunk)
+            case Settle(settled, positions):
+                yield settled, positions
+            case Listen(patience):
+                engine.told(_workers(engine).reports(patience))
+            case Rest(pause):
+                engine.rest(pause)
 
 
-def _hear(flow: Flow) -> None:
-    """Wait for news: of the workers, or that it is time to try an item again."""
-    if flow.abandoned:
-        return
-    if flow.dispatcher.awaits_reports:
-        flow.observe(_workers(flow).reports(flow.patience))
-    elif flow.pause is not None:
-        flow.rest()
-
-
-def _workers(flow: Flow) -> Workers:
-    """Return the workers; open them when the first item needs them."""
-    if flow.workers is not None:
-        return flow.workers
-    before = flow.open_soon()
+def _open(engine: Engine) -> None:
+    """Open the workers."""
+    before = engine.begin()
     # At once: what is interrupted after it is to find them, and close them.
-    flow.workers = flow.opening.open(flow.job.call)
-    return flow.opened(flow.workers, before)
+    engine.workers = engine.opening.open(engine.job.call)
+    engine.opened(engine.workers, before)
 
 
-def _close(flow: Flow) -> None:
+def _workers(engine: Engine) -> Workers:
+    """Return the workers, which are open."""
+    assert engine.workers is not None
+    return engine.workers
+
+
+def _close(engine: Engine) -> None:
     """Close the workers, if there are any and they are ours."""
-    if flow.parent:
+    if engine.parent:
         return
-    workers = flow.workers
+    workers = engine.workers
     try:
         if workers is not None:
             if isinstance(sys.exc_info()[1], KeyboardInterrupt | Terminated):
-                flow.hurry()  # again: a second one may have come before the first was heeded
+                engine.hurry()  # again: a second one may have come before the first was heeded
             workers.close()
     except (KeyboardInterrupt, Terminated):  # enough: closing again waits for nobody
-        flow.hurry()
+        engine.hurry()
         raise
     finally:
-        flow.closed()
+        engine.closed()
 
 
 Work = Generator[Release, None, None]
 
 
-def _dropped(flow: Flow, work: Work, lock: threading.RLock) -> None:
+def _dropped(engine: Engine, work: Work, lock: threading.RLock) -> None:
     """End a run that nobody has any more, or that the program leaves behind.
 
     There is nobody to raise an interruption to: Python would print it with frames of ours.
     """
     try:
-        _end(flow, work, lock)
+        _end(engine, work, lock)
     except (KeyboardInterrupt, Terminated) as error:
-        flow.tell(error)
+        engine.tell(error)
         send_again(error)
 
 
-def _end(flow: Flow, work: Work, lock: threading.RLock) -> None:
+def _end(engine: Engine, work: Work, lock: threading.RLock) -> None:
     """End a run; in a hurry, and saying so, when that is because of a signal.
 
     It may be at work in a thread that is a daemon; then that one ends it, if it can in a moment.
     """
-    flow.abandoned = True
-    if flow.parent:  # it was forked: whoever has the lock is not here
+    engine.abandoned = True
+    if engine.parent:  # it was forked: whoever has the lock is not here
         lock = threading.RLock()
     if not lock.acquire(blocking=False):
-        flow.hurry()
-        flow.wake()
+        engine.hurry()
+        engine.wake()
         if not lock.acquire(timeout=LAST):
             return
     try:
         if work.gi_running:  # type: ignore[attr-defined] # it is of a generator function
             return
         # Raised by a signal outside of the run, in the code that takes its values, and on its way.
-        error = interrupted() if flow.is_on else None
+        error = interrupted() if engine.is_on else None
         if error is None:
             work.close()
             return
-        flow.hurry()
+        engine.hurry()
         try:
             work.close()
         finally:
-            flow.tell(error)
+            engine.tell(error)
     finally:
         lock.release()

@@ -100,17 +100,17 @@ class Executor(StandardExecutor):
     @property
     def model(self) -> str:
         """Name the model that calls run under."""
-        return self._manager.flow.opening.model
+        return self._manager.engine.opening.model
 
     @property
     def summary(self) -> Summary:
         """Say what is known so far, with calls for items: counts, times, throughput."""
-        return self._manager.flow.summary()
+        return self._manager.engine.summary()
 
     @property
     def _max_workers(self) -> int:
         """Say how many calls run at once, to libraries that ask the standard pools in this way."""
-        return self._manager.flow.opening.slots
+        return self._manager.engine.opening.slots
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Have `fn(*args, **kwargs)` carried out; return the future of its result.
@@ -173,7 +173,7 @@ class Executor(StandardExecutor):
 
     def __repr__(self) -> str:
         """Say what it is and how far."""
-        settled = self._manager.flow.dispatcher.counts.settled
+        settled = self._manager.engine.dispatcher.counts.settled
         return f"<outpace.Executor {self.model}: {settled} calls settled>"
 
 

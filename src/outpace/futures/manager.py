@@ -1,8 +1,6 @@
 """The thread between those who submit calls and the workers: their single user.
 
-It drives the engine as `flow.run` does, with calls from a queue for items, and a future for each:
-
-    take what was submitted -> ask the dispatcher -> do it -> wait for reports -> settle futures
+It drives the engine as `flow.run` does, with calls from a queue for items, and a future for each.
 
 Guarantees, tested by `tests/test_executor.py` and by CPython's own tests: every future that was handed
 out is settled, whatever becomes of the workers; nothing of a call is kept once its future is settled;
@@ -17,7 +15,6 @@ import os
 import queue
 import sys
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -27,7 +24,7 @@ from typing import Any
 from outpace.errors import OutpaceError
 from outpace.flow.data import Settled
 from outpace.flow.dispatch import Pull, Settle, Start
-from outpace.flow.flow import Flow
+from outpace.flow.engine import Engine, Listen, Open, Rest
 from outpace.flow.job import Job, is_coroutine_function
 from outpace.futures.calls import Submitted
 from outpace.futures.failing import ExecutorBrokenError, cannot_travel, error_of
@@ -38,8 +35,6 @@ from outpace.registry import Opening
 # Python 3.12 starts no thread once the main thread is through, though there is still work to be done.
 # So there the first call waits until a lane has started; elsewhere nobody need wait for a setup.
 THREADS_END_EARLY = sys.version_info[:2] == (3, 12)
-
-clock = time.perf_counter
 
 Waiting = tuple["Future[Any]", Submitted]
 
@@ -52,11 +47,11 @@ class Manager:
 
     def __init__(self, job: Job, opening: Opening) -> None:
         """Start nothing yet: the first call that is submitted does."""
-        self.flow = Flow(job, opening)
+        self.engine = Engine(job, opening)
         self._hosted = opening.of.host is not None
         if job.chunk == 1:
             in_hand = 0 if self._hosted else IN_HAND
-            self.flow.dispatcher = one_at_a_time(self.flow.dispatcher, in_hand)
+            self.engine.dispatcher = one_at_a_time(self.engine.dispatcher, in_hand)
         self._customs = Customs() if self._hosted else None
         self._inline = not self._hosted and opening.of.driver.inline
         self._together = job.chunk != 1
@@ -70,7 +65,6 @@ class Manager:
         self._why_not: BaseException | None = None  # it takes no more calls: broken, or forked
         # The thread's own.
         self._ahead: deque[Waiting] = deque()  # taken from the inbox, not from us yet
-        self._hungry = False
         self._running: dict[int, Future[Any]] = {}
         self._awaited = False
         self._exit_error: BaseException | None = None
@@ -89,7 +83,7 @@ class Manager:
                 self._inbox.put((future, call))
             if self._listening:
                 self._listening = False
-                self.flow.wake()
+                self.engine.wake()
         if first and THREADS_END_EARLY and not self._hosted:
             self._opened.wait()
         return future
@@ -111,14 +105,14 @@ class Manager:
                         dropped.append(self._inbox.get_nowait())
             self._inbox.put(None)
             self._listening = False
-            self.flow.wake()
+            self.engine.wake()
         for waiting in dropped:  # not under the lock: it calls what is the user's
             if waiting is not None and waiting[0].cancel():
                 waiting[0].set_running_or_notify_cancel()
 
     def terminate(self) -> None:
         """Take no more calls, and give up those that are not settled."""
-        self._terminated = True
+        self._terminated = self.engine.abandoned = True
         self.end(cancel=True)
 
     def join(self) -> None:
@@ -164,9 +158,7 @@ class Manager:
     def _manage(self) -> None:
         """Carry out calls until no more come; settle every future, whatever happens."""
         try:
-            while not self._over():
-                self._carry()
-                self._hear()
+            self._carry_out()
             if self._terminated:
                 self._break(OutpaceError("its workers were terminated"))
         except BaseException as error:  # noqa: BLE001 - it is that of every call there is
@@ -175,57 +167,55 @@ class Manager:
             self._opened.set()
             self._close()
 
-    def _over(self) -> bool:
-        """Say whether everything is done."""
-        if self._terminated:
-            return True
-        with self._lock:
-            done = self._ending and not self._ahead and self._inbox.empty()
-        if done:
-            self.flow.dispatcher.exhaust()
-        return self.flow.dispatcher.finished
-
-    def _carry(self) -> None:
-        """Do what the dispatcher decides."""
-        flow = self.flow
-        self._hungry = False
-        for action in flow.dispatcher.decide(clock()):
-            match action:
+    def _carry_out(self) -> None:
+        """Do what the engine wants done, one step after another."""
+        engine = self.engine
+        for step in engine.steps():
+            match step:
                 case Pull(room):
                     self._admit(room)
+                case Open():
+                    before = engine.begin()
+                    engine.opened(engine.opening.open(engine.job.call), before)
+                    self._opened.set()
                 case Start(chunk):
-                    if flow.workers is None:
-                        before = flow.open_soon()
-                        flow.opened(flow.opening.open(flow.job.call), before)
-                        self._opened.set()
-                    assert flow.workers is not None
-                    flow.workers.start(chunk)
+                    assert engine.workers is not None
+                    engine.workers.start(chunk)
                 case Settle(settled, positions):
                     self._settle(settled, positions)
+                case Listen(patience):
+                    self._listen(patience)
+                case Rest(pause):
+                    self._await_call(pause)
 
-    def _hear(self) -> None:
+    def _listen(self, patience: float | None) -> None:
         """Wait for reports and, if there is room, for calls."""
-        flow = self.flow
-        if self._over():
-            return
-        if flow.workers is None or (self._inline and not flow.dispatcher.awaits_reports):
-            with contextlib.suppress(queue.Empty):
-                if (waiting := self._inbox.get(timeout=flow.pause)) is not None:
-                    self._ahead.append(waiting)
-            return
-        if self._hungry:
+        workers = self.engine.workers
+        assert workers is not None
+        if self.engine.lacking:
             self._listening = True
             # Whoever submits puts first and looks at `_listening` then; here it is the other way round.
             if self._ahead or not self._inbox.empty() or self._ending:
                 self._listening = False
                 return
-        flow.observe(flow.workers.reports(flow.patience))
+        self.engine.told(workers.reports(patience))
         self._listening = False
+
+    def _await_call(self, pause: float | None) -> None:
+        """Wait for a call, or for the end; nothing is in flight."""
+        workers = self.engine.workers
+        if workers is not None and not self._inline:
+            self._listen(pause)
+            return
+        with contextlib.suppress(queue.Empty):
+            if (waiting := self._inbox.get(timeout=pause)) is not None:
+                self._ahead.append(waiting)
 
     def _admit(self, room: int) -> None:
         """Give the dispatcher up to that many calls, without those that were cancelled."""
         calls: list[Submitted | ByValue] = []
-        first = self.flow.dispatcher.counts.pulled
+        engine = self.engine
+        first = engine.dispatcher.counts.pulled
         awaited = False
         while len(calls) < room and (waiting := self._next()) is not None:
             future, call = waiting
@@ -243,8 +233,12 @@ class Manager:
                 continue
             self._running[first + len(calls)] = future
             calls.append(item)
-        self._hungry = len(calls) < room
-        self.flow.dispatcher.admit(calls, clock())
+        with self._lock:
+            is_all = self._ending and not self._ahead and self._inbox.empty()
+        if is_all:
+            engine.dispatcher.exhaust()
+        engine.lacking = len(calls) < room and not is_all
+        engine.dispatcher.admit(calls, engine.clock())
 
     def _next(self) -> Waiting | None:
         """Return the next call that was submitted, if there is one."""
@@ -290,11 +284,11 @@ class Manager:
 
     def _close(self) -> None:
         """Close the workers."""
-        workers = self.flow.workers
+        workers = self.engine.workers
         if workers is None:
             return
         if self._terminated:
-            self.flow.hurry()
+            self.engine.hurry()
         try:
             workers.close()
         except BaseException as error:
@@ -302,7 +296,7 @@ class Manager:
                 raise  # nobody would hear of it: `threading.excepthook` tells
             self._exit_error = error  # `join` raises it
         finally:
-            self.flow.closed()
+            self.engine.closed()
 
 
 def _at_exit() -> None:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from outpace.flow.flow import Flow
+from outpace.flow.engine import Engine
 from outpace.flow.signals import Terminated, waits_in
 
 SIGNAL = getattr(signal, "SIGURG", None)  # Windows has none, and no way to send it to a thread
@@ -43,13 +43,13 @@ def _can_break_in() -> bool:
 
 
 class TimeLimit:
-    """The time that one flow has. `inside` is the item that ran longest at its end, and how long."""
+    """The time that one run has. `inside` is the item that ran longest at its end, and how long."""
 
-    def __init__(self, flow: Flow, seconds: float, *, hosted: bool, inline: bool) -> None:
+    def __init__(self, engine: Engine, seconds: float, *, hosted: bool, inline: bool) -> None:
         """Let the time begin."""
         self.inside: tuple[int, float] | None = None
         self.ended: float | None = None
-        self._flow, self._seconds = flow, seconds
+        self._engine, self._seconds = engine, seconds
         self._hosted, self._inline = hosted, inline
         self._closed = False
         self._over = threading.Event()
@@ -69,7 +69,7 @@ class TimeLimit:
         if self.ended is None:
             self.ended = now = clock()
             with suppress(Exception):  # of workers that are closing, perhaps
-                running = ((now - since, index) for _, index, since in self._flow.running())
+                running = ((now - since, index) for _, index, since in self._engine.running())
                 seconds, index = max(running, default=(0.0, None))
                 self.inside = None if index is None else (index, seconds)
 
@@ -88,10 +88,10 @@ class TimeLimit:
         if self._over.wait(self._seconds):
             return
         self.look()
-        self._flow.abandon()
+        self._engine.abandon()
         if not (self._hosted or self._inline):
-            self._flow.hurry()  # or closing would wait for the items that are running
-        apart = self._hosted and self._flow.workers is not None
+            self._engine.hurry()  # or closing would wait for the items that are running
+        apart = self._hosted and self._engine.workers is not None
         patience = APART if apart else GENTLE
         while not self._over.wait(patience):
             if self._before is not None and SIGNAL is not None:
@@ -100,5 +100,5 @@ class TimeLimit:
 
     def _raise(self, _number: int, frame: FrameType | None) -> None:
         """Unwind out of what the main thread is on, unless that is not to be disturbed."""
-        if not (self._closed or waits_in(frame)) and self._flow.abandoned:
+        if not (self._closed or waits_in(frame)) and self._engine.abandoned:
             raise OutOfTime("the time of a trial is up")

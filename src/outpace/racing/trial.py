@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from outpace.flow.flow import Flow
+from outpace.flow.engine import Engine
 from outpace.flow.job import Job
 from outpace.flow.run import releases
 from outpace.flow.signals import Terminated
@@ -69,7 +69,7 @@ def run_trial(
     """
     a_pass = _Pass(job, opening, progress)
     hosted, inline = opening.of.host is not None, opening.of.driver.inline
-    limit = TimeLimit(a_pass.flow, allowed_s, hosted=hosted, inline=inline)
+    limit = TimeLimit(a_pass.engine, allowed_s, hosted=hosted, inline=inline)
     try:
         if limit.breaks_in or hosted:
             a_pass.carry()
@@ -89,13 +89,13 @@ def run_trial(
 
 
 class _Pass:
-    """A flow on its way, and what it has shown so far."""
+    """A run on its way, and what it has shown so far."""
 
     def __init__(self, job: Job, opening: Opening, progress: Any) -> None:
         """Begin to measure."""
         record = job.call.record
         self.recorder = None if record == "off" else Recorder(record, job.items)
-        self.flow = Flow(job, opening, self.recorder, quiet=True)
+        self.engine = Engine(job, opening, self.recorder, quiet=True)
         gc.collect()  # so that nobody pays for the garbage of the entrant before
         _forget_peak()
         self._progress = progress
@@ -107,7 +107,7 @@ class _Pass:
 
     def carry(self) -> None:
         """Carry the job out."""
-        with contextlib.closing(releases(self.flow)) as released:
+        with contextlib.closing(releases(self.engine)) as released:
             for settled, positions in released:
                 report = settled.report
                 values, failures = report.values, report.failures
@@ -132,21 +132,21 @@ class _Pass:
         if errors:
             raise errors[0]
         if thread.is_alive() and self.recorder is not None:
-            self.recorder.end()
+            self.recorder.closed()
 
     def trial(self, limit: TimeLimit) -> Trial:
         """Sum up what there is."""
-        flow, results, ended = self.flow, self._results, limit.ended
-        done, began, latest = len(results), flow.began, flow.latest
+        engine, results, ended = self.engine, self._results, limit.ended
+        done, began, latest = len(results), engine.began, engine.latest
         if not began or (ended is not None and ended < began):  # time was up before they were ready
             began = latest = ended or self._began
         wall_s, items_cpu_s = sum(self._walls), sum(self._cpus)
         delay_s = run_delay() - self._delay_before
         all_cpu_s = cpu_s() - self._cpu_before
-        settled = flow.dispatcher.counts.settled
+        settled = engine.dispatcher.counts.settled
         is_hanging = False
         if ended is not None and limit.inside is not None:
-            if flow.opening.slots == 1 and not flow.opening.shared:
+            if engine.opening.slots == 1 and not engine.opening.shared:
                 settled = max(settled, limit.inside[0])  # those before it, reported or not
             is_hanging = hangs(limit.inside[1], ended - began, wall_s, done)
         if ended is not None and (is_hanging or not done):
@@ -155,10 +155,10 @@ class _Pass:
             wall_s = latest - began
             items_cpu_s = min(all_cpu_s, wall_s)
         return Trial(
-            startup_s=flow.startup_s if began == flow.began else began - self._began,
+            startup_s=engine.startup_s if began == engine.began else began - self._began,
             makespan_s=latest - began,
             cpu_s=all_cpu_s,
-            peak_bytes=peak_bytes() + flow.usage.peak_bytes,
+            peak_bytes=peak_bytes() + engine.account.peak_bytes,
             item_wall_s=wall_s / max(1, done),
             item_cpu_s=items_cpu_s / max(1, done),
             item_delay_s=delay_s / max(1, done),
@@ -167,7 +167,7 @@ class _Pass:
             inside=limit.inside,
             hangs=is_hanging,
             results=results,
-            timeline=None if self.recorder is None else partial(self.recorder.timeline, flow),
+            timeline=None if self.recorder is None else partial(self.recorder.timeline, engine),
         )
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from outpace.flow.data import Record, Settled
-from outpace.flow.flow import Flow
-from outpace.flow.protocol import Workers
+from outpace.flow.engine import Engine
+from outpace.flow.protocol import Recorder as Base
 from outpace.machine import usable_cpus
 from outpace.record.fill import Sampled, fill
 from outpace.record.gather import Gathering, labelled
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from outpace.record.outside import Outside
 
 
-class Recorder:
+class Recorder(Base):
     """Be what is recorded of a run. `writer` gives what draws and saves, when it is needed."""
 
     def __init__(
@@ -40,44 +40,50 @@ class Recorder:
 
         self._gathering = Gathering(label)
         self._outside: Outside | None = None
+        self._run: Engine | None = None
         self._sampled: Sampled = {}
 
-    def begin(self) -> None:
+    def opening(self) -> None:
         """Get ready, before the workers are opened."""
         if self._is_full:
             from outpace.record.outside import Outside  # noqa: PLC0415 - brings subprocess, ctypes
 
             self._outside = Outside()
 
-    def look_at(self, workers: Workers) -> None:
-        """Look at the processes that the workers are in, if that is to be done."""
-        if self._outside is not None:
-            self._outside.look_at(workers.processes())
+    def opened(self, run: Engine) -> None:
+        """Know the workers."""
+        self._run = run
+        self.turned(0.0)
 
-    def keep(self, settled: Settled) -> None:
+    def settled(self, settled: Settled, now: float) -> None:  # noqa: ARG002 - an observer's
         """Take in attempts that have ended."""
         self._gathering.add(settled)
 
-    def end(self) -> None:
+    def turned(self, now: float) -> None:  # noqa: ARG002 - an observer's
+        """Look at the processes that the workers are in by now, if that is to be done."""
+        if self._outside is not None and self._run is not None and self._run.workers is not None:
+            self._outside.look_at(self._run.workers.processes())
+
+    def closed(self) -> None:
         """Let go of everything but what is known. May be called twice."""
-        outside, self._outside = self._outside, None
+        outside, self._outside, self._run = self._outside, None, None
         if outside is not None:
             self._sampled = outside.end()
 
-    def timeline(self, flow: Flow) -> Timeline:
+    def timeline(self, run: Engine) -> Timeline:
         """Make the timeline of the run, as far as it has come."""
-        model = flow.opening.model
+        model = run.opening.model
         found = self._gathering.gathered(model)
         timeline = Timeline(
             model,
-            flow.began,
-            max(flow.latest, flow.began),
+            run.began,
+            max(run.latest, run.began),
             usable_cpus(),
-            flow.opening.slots,
+            run.opening.slots,
             found.lanes,
             found.items,
-            blocked=list(flow.blockings.places),
-            startup_s=flow.startup_s,
+            blocked=list(run.blockings.places),
+            startup_s=run.startup_s,
         )
         fill(timeline, found, self._sampled)
         if self._writer is not None:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
 from outpace.errors import UsageTypeError
+from outpace.flow.engine import Engine
+from outpace.flow.protocol import Observer
 from outpace.flow.show import fitting, per_second, seconds, shown
 
 EVERY = 0.1  # seconds between two drawings
@@ -75,8 +77,8 @@ class Snapshot:
         return "  ".join(filter(None, parts))
 
 
-class Progress:
-    """Be told how far a job is, and show it to somebody who looks no more often than it makes sense."""
+class Progress(Observer):
+    """What shows somebody how far a job is, no more often than it makes sense to look."""
 
     def __init__(
         self,
@@ -91,6 +93,27 @@ class Progress:
         self._total: int | None = None
         self._began = self._next = 0.0
         self._seen: deque[tuple[float, int]] = deque(maxlen=RECENT)
+        self._run: Engine | None = None
+
+    # As an observer.
+
+    def opened(self, run: Engine) -> None:
+        """Begin, when the workers are ready."""
+        self._run, self.on = run, run.running
+        self.started(run.dispatcher.total, run.began)
+
+    def turned(self, now: float) -> None:
+        """Show how far the run is, if it is time to."""
+        if self._run is not None:
+            self.look(self._run.dispatcher.counts, self._run.dispatcher.in_flight, now)
+
+    def closed(self) -> None:
+        """Show the end, unless there never was a beginning."""
+        run, self._run = self._run, None
+        if run is not None:
+            self.finished(run.dispatcher.counts)
+
+    # What it does.
 
     def started(self, total: int | None, now: float | None = None) -> None:
         """Begin to count, when the workers are ready; `total` is None when nobody knows it."""
@@ -99,14 +122,14 @@ class Progress:
         self._seen.clear()
         self._seen.append((now, 0))
 
-    def settled(self, counts: Counts, in_flight: int, now: float) -> None:
+    def look(self, counts: Counts, in_flight: int, now: float) -> None:
         """Show how far it is, if it is time to. Made to be called for every report."""
         if now >= self._next:
             self._next = now + self._every
             self._show(self._snapshot(counts, in_flight, now))
 
     def patience(self, now: float) -> float:
-        """Return the seconds after which `settled` wants to be called even if nothing has settled."""
+        """Return the seconds after which `look` wants to be called even if nothing has settled."""
         return max(0.001, self._next - now)
 
     def finished(self, counts: Counts, now: float | None = None) -> None:
