@@ -19,7 +19,7 @@ from outpace.flow.show import View, as_outcomes, as_values, shown
 from outpace.registry import opening
 
 if TYPE_CHECKING:  # asyncio and the race are imported when they are used: they cost a plain map
-    from outpace.fetching.door import Fetch
+    from outpace.fetching.api import Fetch
     from outpace.flow.arun import AsyncRun
     from outpace.racing.result import Race
     from outpace.record.recorder import Recorder
@@ -256,7 +256,7 @@ def fetch(
 
     Raises `UsageError` or `UsageTypeError` before any work for arguments that cannot work.
     """
-    from outpace.fetching.door import open_fetch  # noqa: PLC0415 - not for a plain map
+    from outpace.fetching.api import open_fetch  # noqa: PLC0415 - not for a plain map
 
     return open_fetch(
         urls,
@@ -308,8 +308,8 @@ def race(
     that cannot run here is a row of the table that says why. Of a `KeyboardInterrupt`, and of the
     `SystemExit` of a SIGTERM, `race` is the race as far as it had come, if any item had ended.
     """
-    from outpace.racing.course import Course  # noqa: PLC0415
-    from outpace.racing.finish import carried  # noqa: PLC0415
+    from outpace.racing.runner import Course  # noqa: PLC0415
+    from outpace.racing.summary import carried  # noqa: PLC0415
     from outpace.report.save import PICTURES  # noqa: PLC0415
     from outpace.report.table import race_table  # noqa: PLC0415
 

@@ -11,10 +11,10 @@ import pytest
 
 import outpace
 from outpace.errors import UsageError, UsageTypeError
-from outpace.fetching.request import make_getter
+from outpace.fetching.settings import make_getter
 from outpace.flow.amounts import check_positive, check_seconds, real, whole
 from outpace.flow.job import make_care
-from outpace.racing.course import Course
+from outpace.racing.runner import Course
 
 
 class Two:

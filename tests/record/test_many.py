@@ -22,17 +22,18 @@ import pytest
 import outpace
 from outpace.flow.data import Report, Settled
 from outpace.flow.trace import LONG, Trace
-from outpace.record import derive, outside, states
-from outpace.record.fill import FROM_SAMPLES, FROM_STEPS, fill
-from outpace.record.filling import Samples
-from outpace.record.format import as_json, from_json
-from outpace.record.gather import KEPT, Gathering
+from outpace.record import metrics, states
+from outpace.record.collect import KEPT, Gathering
+from outpace.record.intervals import FROM_SAMPLES, FROM_STEPS, fill
+from outpace.record.lane_intervals import Samples
+from outpace.record.sampler import client
+from outpace.record.sampler.proc import WAITS
 from outpace.record.thin import MOST
 from outpace.record.timeline import Timeline
-from outpace.record.waits import WAITS
+from outpace.record.timeline_json import as_json, from_json
 from outpace.report.html import page
-from outpace.report.lanes import lanes_text
 from outpace.report.svg import svg
+from outpace.report.timeline_text import lanes_text
 
 SLOTS, ITEM, STEP = 64, 0.064, 0.00001  # seconds of an item, and of each of its steps on the loop
 MIDDLE, LATE = 12_000, 120_000
@@ -110,7 +111,7 @@ def assert_nothing_overlaps(timeline: Timeline) -> None:
 
 def assert_adds_up(timeline: Timeline) -> None:
     """Every lane's states make its span; and its time in items is what the items say."""
-    rows = derive.sums(timeline)
+    rows = metrics.sums(timeline)
     walls = [0.0] * len(rows)
     for lane, wall_s in zip(timeline.items.lane, timeline.items.wall_s, strict=True):
         walls[lane] += wall_s
@@ -156,7 +157,7 @@ def test_what_a_loop_has_said_of_them_is_added_up_in_the_same_lanes(late):
     assert_rows_stand_for_all(late)
     busy = sum(late.items.cpu_s)
     assert busy == pytest.approx(LATE * 2 * STEP)
-    assert derive.total(late)[states.RUNNING] == pytest.approx(busy, rel=0.02)
+    assert metrics.total(late)[states.RUNNING] == pytest.approx(busy, rel=0.02)
     assert late.how == FROM_STEPS
     assert len(late.notes) == 2
 
@@ -174,7 +175,7 @@ def assert_rows_stand_for_all(timeline: Timeline) -> None:
 @pytest.mark.slow
 def test_a_loop_has_been_as_busy_as_its_slots_however_many_items_there_were(late):
     loop = next(n for n, lane in enumerate(late.lanes) if lane.kind == "loop")
-    assert derive.sums(late)[loop][states.RUNNING] == pytest.approx(LATE * 2 * STEP, rel=0.02)
+    assert metrics.sums(late)[loop][states.RUNNING] == pytest.approx(LATE * 2 * STEP, rel=0.02)
 
 
 @pytest.mark.slow
@@ -182,8 +183,8 @@ def test_what_blocked_a_loop_is_seen_among_all_that_is_added_up():
     timeline = timeline_of(scattered(LATE, steps=2, long=5_000))
 
     loop = next(n for n, lane in enumerate(timeline.lanes) if lane.kind == "loop")
-    assert derive.sums(timeline)[loop][states.BLOCKING] == pytest.approx(4 * LONG, rel=0.01)
-    assert derive.total(timeline)[states.BLOCKING] == pytest.approx(4 * LONG, rel=0.01)
+    assert metrics.sums(timeline)[loop][states.BLOCKING] == pytest.approx(4 * LONG, rel=0.01)
+    assert metrics.total(timeline)[states.BLOCKING] == pytest.approx(4 * LONG, rel=0.01)
 
 
 def test_items_of_a_lane_share_rows_and_long_ones_have_their_own():
@@ -234,7 +235,7 @@ def test_what_threads_waited_for_is_there_however_many_items_they_had():
     timeline = timeline_of(reports, "threads", sampled)
 
     assert timeline.how == FROM_SAMPLES
-    sums = derive.sums(timeline)
+    sums = metrics.sums(timeline)
     for lane, state in ((0, states.GIL), (1, states.NETWORK)):
         assert sums[lane][state] == pytest.approx(75 * 0.75, rel=0.01)
         assert sums[lane][states.RUNNING] == pytest.approx(75 * 0.25, rel=0.01)
@@ -348,7 +349,7 @@ def test_loops_in_processes_that_really_ran_twelve_thousand():
     assert timeline.how.startswith(FROM_STEPS)
 
 
-@pytest.mark.skipif(not outside.possible(), reason="threads are seen from outside on Linux")
+@pytest.mark.skipif(not client.possible(), reason="threads are seen from outside on Linux")
 def test_threads_that_really_ran_twelve_thousand():
     timeline = ran(lambda _: time.sleep(0.0005), "threads", "full", in_flight=8)
 

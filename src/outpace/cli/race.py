@@ -14,7 +14,7 @@ from outpace.flow.signals import Terminated
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from outpace.cli.apart import Note
+    from outpace.cli.race_process import Note
     from outpace.experiments.catalogue import Experiment
     from outpace.racing.result import Race
 
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     items = _items(options)
     if not options.is_program:
         return _run(options, items, None)
-    from outpace.cli.apart import watched  # noqa: PLC0415 - not for --help
+    from outpace.cli.race_process import watched  # noqa: PLC0415 - not for --help
 
     return watched(
         lambda note: _run(options, items, note),
@@ -124,8 +124,8 @@ def _carried(
     options: argparse.Namespace, experiment: Experiment, line: Any, note: Note | None
 ) -> Race:
     """Run the race that was asked for."""
-    from outpace.racing.course import Course  # noqa: PLC0415
-    from outpace.racing.finish import carried  # noqa: PLC0415
+    from outpace.racing.runner import Course  # noqa: PLC0415
+    from outpace.racing.summary import carried  # noqa: PLC0415
     from outpace.report.save import PICTURES  # noqa: PLC0415
     from outpace.report.table import race_table  # noqa: PLC0415
 

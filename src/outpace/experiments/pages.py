@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outpace.fetching.request import Getter
+from outpace.fetching.settings import Getter
 from outpace.fetching.transfer import Transfer
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from outpace.errors import UsageError
-from outpace.fetching.seen import Counted
+from outpace.fetching.seen_urls import Counted
 from outpace.fetching.sinks import cannot_write
 
 try:

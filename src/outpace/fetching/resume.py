@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from outpace.errors import UsageError
-from outpace.fetching.kinds import ADVICE
+from outpace.fetching.errors import ADVICE
 from outpace.fetching.manifest import Line, read, rewrite
-from outpace.fetching.seen import Counted
+from outpace.fetching.seen_urls import Counted
 from outpace.fetching.urls import redacted
 from outpace.flow.show import shown
 

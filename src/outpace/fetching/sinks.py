@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from outpace.errors import OutpaceError, UsageError
-from outpace.fetching.lines import quoted
-from outpace.fetching.names import file_name, folder
+from outpace.fetching.file_names import file_name, folder
+from outpace.fetching.manifest_lines import quoted
 from outpace.fetching.page import Page
 
 MOST_SITES = 10_000  # folders that are remembered to be there

@@ -24,7 +24,7 @@ from outpace.flow.limit import Fixed
 from outpace.flow.order import AsTheyCome, InOrder
 from outpace.flow.protocol import Opening, Recorder, Usage, Watching, Workers
 from outpace.flow.signals import undisturbed
-from outpace.machine import children_s
+from outpace.machine.cpu_time import children_s
 
 if TYPE_CHECKING:
     from outpace.flow.trace import Blocked

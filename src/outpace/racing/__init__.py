@@ -2,6 +2,6 @@
 
 `plan` which setting each model runs at and when one is stopped; `trial` one measured pass; `stats`
 medians and what is distinguishable; `verify` whether results are the same; `advise` what to use and
-why; `machine` what this machine can give at best; `result` the finished race. `course` runs the
-rounds, and `finish` puts it all together.
+why; `controls` what this machine can give at best; `result` the finished race, and `race_json` reads one
+that was saved. `runner` runs the rounds, and `summary` puts it all together.
 """

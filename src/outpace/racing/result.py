@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from outpace.errors import UsageError
 from outpace.racing.stats import Spread
-from outpace.record.format import as_json as timeline_json
 from outpace.record.timeline import Timeline, Writer
+from outpace.record.timeline_json import as_json as timeline_json
 
 SCHEMA = "outpace.race/1"
 

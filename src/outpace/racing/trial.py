@@ -26,7 +26,7 @@ from outpace.flow.job import Job
 from outpace.flow.run import releases
 from outpace.flow.signals import Terminated
 from outpace.hosts._usage import peak_bytes
-from outpace.machine import cpu_s, run_delay
+from outpace.machine.cpu_time import cpu_s, run_delay
 from outpace.racing.plan import hangs
 from outpace.racing.time_limit import GENTLE, OutOfTime, TimeLimit
 from outpace.record.recorder import Recorder

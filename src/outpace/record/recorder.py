@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from outpace.flow.data import Record, Settled
 from outpace.flow.flow import Flow
 from outpace.flow.protocol import processes_of
-from outpace.machine import usable_cpus
-from outpace.record.fill import Sampled, fill
-from outpace.record.gather import Gathering, labelled
+from outpace.machine.cpus import usable_cpus
+from outpace.record.collect import Gathering, labelled
+from outpace.record.intervals import Sampled, fill
 from outpace.record.timeline import Timeline, Writer
 
 if TYPE_CHECKING:
-    from outpace.record.outside import Outside
+    from outpace.record.sampler.client import Outside
 
 
 class Recorder:
@@ -45,7 +45,7 @@ class Recorder:
     def begin(self) -> None:
         """Get ready, before the workers are opened."""
         if self._is_full:
-            from outpace.record.outside import Outside  # noqa: PLC0415 - brings subprocess, ctypes
+            from outpace.record.sampler.client import Outside  # noqa: PLC0415 - brings subprocess, ctypes
 
             self._outside = Outside()
 

@@ -18,15 +18,15 @@ from typing import Any
 
 from outpace.errors import UsageError
 from outpace.racing.result import Race
-from outpace.record.format import as_json
 from outpace.record.timeline import Timeline
+from outpace.record.timeline_json import as_json
 from outpace.report import race_html
+from outpace.report.chrome_trace import trace
 from outpace.report.html import page
-from outpace.report.lanes import lanes_text
 from outpace.report.png import check_png, png
 from outpace.report.svg import svg
 from outpace.report.table import race_table
-from outpace.report.trace import trace
+from outpace.report.timeline_text import lanes_text
 
 What = Race | Timeline
 SUFFIXES = (".json", ".html", ".svg", ".png", ".md", ".txt", ".trace.json")
