@@ -39,7 +39,7 @@ CHUNK = 64  # URLs that travel together; beside what a page costs it hardly matt
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Keeping:
-    """Be where pages go, and what an earlier run there means."""
+    """Where pages go, and what an earlier run there means."""
 
     into: Path | None = None
     manifest: Path | None = None
@@ -70,7 +70,7 @@ class Keeping:
 
 
 class Fetch(Run[Outcome]):
-    """Be a run that fetches: iterate over the outcomes; `tally` counts what has come so far."""
+    """A run that fetches: iterate over the outcomes; `tally` counts what has come so far."""
 
     def __init__(self, flow: Flow, work: Work) -> None:
         """Start nothing yet."""

@@ -87,7 +87,7 @@ TEMPORARY_STATUS: Final = frozenset((408, 425, 429, 500, 502, 503, 504))
 
 @dataclass(slots=True, frozen=True)
 class Facts:
-    """Be what is known of a transfer that failed, beside libcurl's code and words."""
+    """What is known of a transfer that failed, beside libcurl's code and words."""
 
     resolved: bool = True  # whether the name had been resolved
     too_large: bool = False  # we stopped it

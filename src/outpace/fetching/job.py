@@ -32,7 +32,7 @@ NOT_MODIFIED = 304
 
 @dataclass(slots=True, eq=False)
 class Work:
-    """Be a job: its URLs, where pages go, and what has become of them."""
+    """One job of fetching: its URLs, where pages go, and what has become of them."""
 
     urls: Iterable[str]
     sink: Sink

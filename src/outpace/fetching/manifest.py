@@ -30,7 +30,7 @@ Line = dict[str, Any]
 
 
 class Manifest:
-    """Be a manifest that is being written."""
+    """A manifest that is being written."""
 
     def __init__(self, path: Path, *, again: bool = False) -> None:
         """Open it for more lines; with `again` they replace those of the same URLs at the end."""

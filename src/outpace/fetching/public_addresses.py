@@ -36,7 +36,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class _Lent(socket.socket):
-    """Be a socket that pycurl duplicates and drops: closing it unasked is then no mistake."""
+    """A socket that pycurl duplicates and drops: closing it unasked is then no mistake."""
 
     def __del__(self) -> None:
         """Close it."""

@@ -19,7 +19,7 @@ FULL = 0.6  # of a table, and then it is: above, a search takes more and more st
 
 
 class Seen:
-    """Be a set of texts that can only grow, and count each."""
+    """A set of texts that can only grow."""
 
     def __init__(self, first: int = FIRST) -> None:
         """Have seen nothing; `first` is a power of two."""
@@ -81,7 +81,7 @@ class Seen:
 
 
 class Counted:
-    """Be texts with how often each came, in the same few bytes: the n-th time is a text of its own."""
+    """Texts with how often each came, in the same few bytes: the n-th time is a text of its own."""
 
     def __init__(self, seen: Seen | None = None) -> None:
         """Have counted nothing."""

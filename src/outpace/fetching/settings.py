@@ -39,7 +39,7 @@ _FIELD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[ \t]*[\t\x20-\x7e\x80-\xff]*"
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Getter:
-    """Be the settings of a job of fetching."""
+    """The settings of a job of fetching."""
 
     in_flight: int = IN_FLIGHT
     per_host: int = PER_HOST

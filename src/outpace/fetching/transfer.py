@@ -42,7 +42,7 @@ _VERSIONS = {1: "1.0", 2: "1.1", 3: "2", 4: "2", 5: "2", 30: "3", 31: "3"}
 
 
 class Transfer:
-    """Be one libcurl handle, and the page that is on its way through it."""
+    """One libcurl handle, and the page that is on its way through it."""
 
     def __init__(self, getter: Getter, timeout: float | None = None) -> None:
         """Make the handle with all that is the same for every page."""

@@ -84,7 +84,7 @@ def _opened(path: str) -> IO[bytes]:
 
 
 class Unzipped(gzip.GzipFile):
-    """Be a compressed file that closes what it reads from."""
+    """A compressed file that closes what it reads from."""
 
     def __init__(self, file: IO[bytes]) -> None:
         """Read from a file that is open."""

@@ -39,7 +39,7 @@ _PROTOCOLS = {"1.0": "http/1.0", "1.1": "http/1.1", "2": "h2", "3": "h3"}
 
 
 class Warc:
-    """Keep all pages in one file."""
+    """One web archive that all pages are kept in."""
 
     keep_body = True
     keep_head = True

@@ -44,7 +44,7 @@ def facts() -> dict[str, Any]:
 
 @dataclass(slots=True, frozen=True)
 class Controls:
-    """Be the speedups over serial that known work got: `loop` and `wait`, by model."""
+    """The speedups over serial that known work got: `loop` and `wait`, by model."""
 
     loop: dict[str, float]
     wait: dict[str, float]

@@ -28,7 +28,7 @@ HOPELESS_S = 5.0  # seconds that any entrant may take beyond that: starting proc
 
 @dataclass(slots=True, frozen=True)
 class Profile:
-    """Be what serial has shown of an item: seconds of wall, of CPU, and of wanting a CPU in vain."""
+    """What serial has shown of an item: seconds of wall, of CPU, and of wanting a CPU in vain."""
 
     wall_s: float
     cpu_s: float
@@ -47,7 +47,7 @@ class Profile:
 
 @dataclass(slots=True, frozen=True)
 class Setting:
-    """Be what is asked of a model: workers and items at once, None where it has no choice."""
+    """The numbers that are asked of a model: workers and items at once, None where it has no choice."""
 
     workers: int | None
     in_flight: int | None
@@ -55,7 +55,7 @@ class Setting:
 
 @dataclass(slots=True, frozen=True)
 class Kind:
-    """Be what a plan needs to know of a model."""
+    """The traits of a model that a plan depends on."""
 
     hosted: bool
     overlaps: bool

@@ -24,7 +24,7 @@ Results = Literal["same", "different", "not-repeatable", "unchecked"]
 
 @dataclass(slots=True)
 class Entrant:
-    """Be one model's part in a race.
+    """One model's part in a race.
 
     Seconds and bytes; medians over the trials. `speedup` is serial's makespan over this one's. Of a
     stopped entrant, `makespan_s` is extrapolated from the `done` items that it got to, unless it was
@@ -69,7 +69,7 @@ class Entrant:
 
 @dataclass(slots=True, frozen=True)
 class Recommendation:
-    """Be the model to use, and why, in sentences."""
+    """The model to use, and why, in sentences."""
 
     model: str
     reasons: tuple[str, ...]
@@ -82,7 +82,7 @@ class Recommendation:
 
 @dataclass(slots=True)
 class Race:
-    """Be a finished race. Prints as the table; `save` writes it by its suffix."""
+    """A finished race. Prints as the table; `save` writes it by its suffix."""
 
     machine: dict[str, Any]
     job: dict[str, Any]

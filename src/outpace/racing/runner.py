@@ -52,7 +52,7 @@ clock = time.perf_counter
 
 @dataclass(slots=True)
 class Runner:
-    """Be an entrant while the race is on."""
+    """An entrant while the race is on: its job, its setting, the trials so far."""
 
     model: Model
     job: Job
@@ -68,7 +68,7 @@ class Runner:
 
 
 class Course:
-    """Be a race that is being run."""
+    """A race that is being run."""
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ ALONE = 0.15  # the same, where one side was measured only once and its spread i
 
 @dataclass(slots=True, frozen=True)
 class Spread:
-    """Be a median of several trials with the least and the greatest, in one unit."""
+    """The median of several trials with the least and the greatest, in one unit."""
 
     median: float
     min: float

@@ -30,7 +30,7 @@ clock = time.perf_counter
 
 
 class OutOfTime(Terminated):
-    """Unwind because a trial's time is up: out of whatever item is running."""
+    """The end of a trial's time, which unwinds out of whatever item is running."""
 
 
 def _can_break_in() -> bool:

@@ -62,7 +62,7 @@ class Whence(NamedTuple):
 
 @dataclass(slots=True)
 class Kept:
-    """Be what is kept of a report: its columns without the values.
+    """The columns of one report without the values: what is kept of it.
 
     `first` is when the first of its items began. `slots` are those that they have been given, -1 for
     none so far; `in_turn` is known by then, and says that they ran one after another.
@@ -115,7 +115,7 @@ class Kept:
 
 @dataclass(slots=True)
 class Gathered:
-    """Be the items of a run in rows, and the lanes they are in.
+    """The items of a run in rows, and the lanes they are in.
 
     `of` says for every row which report it is from and where in it; of a row of items that have been let
     go of, whence they were. `past` is what loops had said of those, and `notes` what is to be said.
@@ -130,7 +130,7 @@ class Gathered:
 
 
 class Gathering:
-    """Be the columns of a run so far. `label` names an item by its index."""
+    """The columns of a run so far. `label` names an item by its index."""
 
     def __init__(self, label: Callable[[int], str] | None = None) -> None:
         """Begin with nothing; without a label, small items are kept to name them."""

@@ -73,7 +73,7 @@ def fill(timeline: Timeline, found: Gathered, sampled: Sampled) -> None:
 
 
 class _Loops:
-    """Be the lanes of the loops themselves: what the slots show, one after another."""
+    """The lanes of the loops themselves: what the slots show, one after another."""
 
     def __init__(self, timeline: Timeline, few: FewIntervals, sampled: Sampled) -> None:
         """Have none."""

@@ -43,7 +43,7 @@ TOUCHING = 1e-5  # seconds between two steps of a loop that are drawn as one
 
 @dataclass(slots=True)
 class Samples:
-    """Be what one thread did, in bins one after another: seconds on a CPU and ready, and the wait."""
+    """The bins of one thread, one after another: seconds on a CPU and ready for one, and the wait."""
 
     began: array[float] = field(default_factory=lambda: array("d"))
     ended: array[float] = field(default_factory=lambda: array("d"))
@@ -64,7 +64,7 @@ def steps_of(trace: Trace, position: int) -> list[Step]:
 
 
 class Filling:
-    """Say what one lane was doing."""
+    """The intervals of one lane, as they are made from what was recorded of it."""
 
     __slots__ = ("_intervals", "_lane")
 

@@ -70,7 +70,7 @@ def partition(started: Sequence[float], ended: Sequence[float]) -> list[int]:
 
 @dataclass(slots=True, frozen=True)
 class Row:
-    """Be a row of a picture: a few lanes of one worker and kind, drawn as one by their amounts.
+    """One row of a picture: a few lanes of one worker and kind, drawn as one by their amounts.
 
     `sampled` says that something in it is known by amount alone, or from outside.
     """

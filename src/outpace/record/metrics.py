@@ -114,9 +114,9 @@ def _strip(
 
 @dataclass(slots=True, frozen=True)
 class Durations:
-    """Be how long items took: seconds at some ranks, and counts between `edges`, evenly on a log axis.
+    """The distribution of how long items took: seconds at some ranks, and counts between `edges`.
 
-    `counts[n]` items took from `edges[n]` to `edges[n + 1]`.
+    The edges are evenly apart on a log axis; `counts[n]` items took from `edges[n]` to `edges[n + 1]`.
     """
 
     least: float

@@ -17,7 +17,7 @@ from outpace.record.timeline import Timeline
 
 @dataclass(slots=True, frozen=True)
 class Cell:
-    """Be a stretch of columns `[first, last)` that look alike: state and height, from below."""
+    """A stretch of columns `[first, last)` that look alike: states and heights, from below."""
 
     first: int
     last: int

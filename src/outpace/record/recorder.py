@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Recorder:
-    """Be what is recorded of a run. `writer` gives what draws and saves, when it is needed."""
+    """The recorder of one run. `writer` gives what draws and saves, when it is needed."""
 
     def __init__(
         self, record: Record, items: object, writer: Callable[[], Writer] | None = None

@@ -33,7 +33,7 @@ SUFFIXES = (".json", ".html", ".svg", ".png", ".md", ".txt", ".trace.json")
 
 
 class Pictures:
-    """Draw and save races and timelines."""
+    """The writer of races and timelines, as they are drawn and saved here."""
 
     def save(self, what: Any, path: str | Path, form: str | None = None) -> None:
         """Write a file, in the form of its suffix or another; raise `UsageError` where it cannot be."""

@@ -12,7 +12,7 @@ FONT = "system-ui,-apple-system,Segoe UI,Helvetica Neue,Arial,DejaVu Sans,sans-s
 
 @dataclass(slots=True)
 class Canvas:
-    """Be the parts of a picture, and how far down it reaches."""
+    """The parts of a picture, and how far down it reaches."""
 
     width: int
     y: float = 0.0

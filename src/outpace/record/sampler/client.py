@@ -31,7 +31,7 @@ main(sys.argv[1], int(sys.argv[2]))
 
 
 class Outside:
-    """Be the helper process, from its start to its account."""
+    """The helper process as its caller sees it, from its start to its account."""
 
     def __init__(self) -> None:
         """Start it, where there is anything to be read; wait until it is ready."""

@@ -34,7 +34,7 @@ clock = time.perf_counter
 
 
 class Thread:
-    """Be one thread that is looked at, and the bin that is growing."""
+    """One thread that is looked at, and the bin that is growing."""
 
     def __init__(self, process: int, number: int, gil: tuple[int, int]) -> None:
         """Open what is read; raise OSError when it is gone."""
@@ -92,7 +92,7 @@ class Thread:
 
 
 class Bins:
-    """Be the bins of all threads, as columns."""
+    """The bins of all threads, as columns."""
 
     def __init__(self) -> None:
         """Have none."""
