@@ -7,8 +7,8 @@ import pytest
 from outpace.flow.data import Failure, Report, Settled
 from outpace.flow.trace import Trace
 from outpace.record import metrics, states
-from outpace.record.collect import Gathering, labelled
-from outpace.record.intervals import fill
+from outpace.record.collect import Collector, labelled
+from outpace.record.intervals import add_intervals
 from outpace.record.timeline import Timeline
 
 
@@ -22,16 +22,16 @@ def settled(first, times, *, worker=0, lane=0, cpu_s=0.0, failures=None) -> Sett
 
 
 def timeline_of(*reports, model="threads", **more) -> Timeline:
-    gathering = Gathering(**more)
+    collector = Collector(**more)
     for report in reports:
-        gathering.add(report)
-    return shown(gathering, model)
+        collector.add(report)
+    return shown(collector, model)
 
 
-def shown(gathering: Gathering, model: str) -> Timeline:
-    found = gathering.gathered(model)
+def shown(collector: Collector, model: str) -> Timeline:
+    found = collector.collected(model)
     timeline = Timeline(model, 0.0, 10.0, 2, 4, found.lanes, found.items)
-    fill(timeline, found, {})
+    add_intervals(timeline, found, {})
     return timeline
 
 
@@ -64,7 +64,7 @@ def test_cpu_time_of_a_group_is_shared_out_and_marked():
 
     assert list(timeline.items.cpu_s) == [0.5, 0.5, 0.25]
     assert list(timeline.items.shared) == [1, 1, 0]
-    assert metrics.total(timeline)[states.RUNNING] == pytest.approx(1.25)
+    assert metrics.total_by_state(timeline)[states.RUNNING] == pytest.approx(1.25)
     assert "not known" in timeline.how
 
 

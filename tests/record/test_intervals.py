@@ -8,10 +8,10 @@ import pytest
 from outpace.flow.data import Report, Settled
 from outpace.flow.trace import Trace
 from outpace.record import metrics, states
-from outpace.record.collect import Gathering
-from outpace.record.intervals import FROM_ITEMS, FROM_SAMPLES, FROM_STEPS, fill
+from outpace.record.collect import Collector
+from outpace.record.intervals import FROM_ITEMS, FROM_SAMPLES, FROM_STEPS, add_intervals
 from outpace.record.lane_intervals import Samples
-from outpace.record.sampler.proc import WAITS, Wait
+from outpace.record.sampler.proc import WAIT_NAMES, Wait
 from outpace.record.timeline import Timeline
 
 WHO = (7, 70)  # a process and a thread
@@ -27,11 +27,11 @@ def settled(
 
 
 def filled(one: Settled, model: str, sampled: Any = None) -> Timeline:
-    gathering = Gathering()
-    gathering.add(one)
-    found = gathering.gathered(model)
+    collector = Collector()
+    collector.add(one)
+    found = collector.collected(model)
     timeline = Timeline(model, 0.0, max(one.report.ended), 2, 4, found.lanes, found.items)
-    fill(timeline, found, sampled or {})
+    add_intervals(timeline, found, sampled or {})
     return timeline
 
 
@@ -42,7 +42,7 @@ def samples(*bins: tuple[float, float, float, float, Wait]) -> dict[tuple[int, i
         made.ended.append(ended)
         made.cpu_s.append(cpu)
         made.ready_s.append(ready)
-        made.wait.append(WAITS.index(wait))
+        made.wait.append(WAIT_NAMES.index(wait))
     return {WHO: made}
 
 
@@ -60,7 +60,7 @@ def stepped(*steps: tuple[int, float, float, float]) -> Trace:
 def state_s(timeline: Timeline) -> dict[str, float]:
     return {
         states.NAMES[n]: seconds
-        for n, seconds in enumerate(metrics.total(timeline))
+        for n, seconds in enumerate(metrics.total_by_state(timeline))
         if seconds > 1e-9
     }
 
@@ -76,7 +76,7 @@ def test_between_the_steps_of_an_item_it_waits():
     assert not timeline.is_sampled
     assert timeline.how == FROM_STEPS
     loop = next(n for n, lane in enumerate(timeline.lanes) if lane.kind == "loop")
-    assert metrics.sums(timeline)[loop][states.RUNNING] == pytest.approx(0.021)
+    assert metrics.seconds_by_state(timeline)[loop][states.RUNNING] == pytest.approx(0.021)
 
 
 def test_a_long_step_blocks_the_loop_by_computing_or_by_waiting():

@@ -11,7 +11,7 @@ def test_what_nothing_covers_is_idle():
     timeline.intervals.add(0, states.RUNNING, 11.0, 12.0)
     timeline.intervals.add(0, states.GIL, 12.0, 13.0, 0.5, sampled=True)
 
-    (row,) = metrics.sums(timeline)
+    (row,) = metrics.seconds_by_state(timeline)
 
     assert row[states.RUNNING] == 1.0
     assert row[states.GIL] == 0.5
@@ -23,7 +23,7 @@ def test_what_lies_outside_the_span_is_cut_off():
     timeline.intervals.add(0, states.RUNNING, 9.0, 10.25)
     timeline.intervals.add(0, states.RUNNING, 10.75, 99.0)
 
-    (row,) = metrics.sums(timeline)
+    (row,) = metrics.seconds_by_state(timeline)
 
     assert row[states.RUNNING] == 0.5
     assert metrics.cores_busy(timeline, 4) == [1.0, 0.0, 0.0, 1.0]
@@ -35,7 +35,7 @@ def test_an_event_loop_is_not_counted_beside_its_slots():
         timeline.intervals.add(lane, states.BLOCKING, 0.0, 0.5)
 
     assert metrics.cores_busy(timeline, 2) == [1.0, 0.0]
-    assert metrics.total(timeline)[states.BLOCKING] == 0.5
+    assert metrics.total_by_state(timeline)[states.BLOCKING] == 0.5
 
 
 def test_the_slots_of_a_loop_never_add_up_to_more_than_a_core():

@@ -52,13 +52,13 @@ def recorded(fn: Any, items: Any, model: str, record: Any = "full", **options: A
 
 def assert_whole(timeline: Timeline) -> None:
     """The states of each lane add up to its span, within 2 %."""
-    for row in metrics.sums(timeline):
+    for row in metrics.seconds_by_state(timeline):
         assert sum(row) == pytest.approx(timeline.span_s, rel=0.02)
         assert min(row) >= 0
 
 
 def seconds(timeline: Timeline) -> dict[str, float]:
-    return dict(zip(states.NAMES, metrics.total(timeline), strict=True))
+    return dict(zip(states.NAMES, metrics.total_by_state(timeline), strict=True))
 
 
 def on_cpu(found: dict[str, float]) -> float:
@@ -111,7 +111,7 @@ def test_asyncio_waits_for_pages():
     assert waiting >= 0.9 * worked
     assert timeline.items.label[0] == urls[0]
     loop = next(n for n, lane in enumerate(timeline.lanes) if lane.kind == "loop")
-    on_loop = metrics.sums(timeline)[loop]
+    on_loop = metrics.seconds_by_state(timeline)[loop]
     assert sum(on_loop[n] for n in states.ON_CPU) == pytest.approx(on_cpu(found), rel=0.25)
 
 

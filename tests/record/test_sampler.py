@@ -10,20 +10,20 @@ from array import array
 import pytest
 
 from outpace.record.sampler import client
-from outpace.record.sampler.client import Outside, read
-from outpace.record.sampler.proc import WAITS, by_place, by_syscall, spent
-from outpace.record.sampler.process import Bins, Thread
+from outpace.record.sampler.client import Sampler, read
+from outpace.record.sampler.proc import WAIT_NAMES, by_place, by_syscall, spent
+from outpace.record.sampler.process import SampledThread, ThreadBins
 
 linux = pytest.mark.skipif(not client.possible(), reason="threads are seen from outside on Linux")
 
 
 def seconds_of(samples: client.Samples) -> dict[str, float]:
-    found = dict.fromkeys((*WAITS, "cpu", "ready"), 0.0)
+    found = dict.fromkeys((*WAIT_NAMES, "cpu", "ready"), 0.0)
     columns = (samples.began, samples.ended, samples.cpu_s, samples.ready_s, samples.wait)
     for began, ended, cpu, ready, wait in zip(*columns, strict=True):
         found["cpu"] += cpu
         found["ready"] += ready
-        found[WAITS[wait]] += max(0.0, ended - began - cpu - ready)
+        found[WAIT_NAMES[wait]] += max(0.0, ended - began - cpu - ready)
     return found
 
 
@@ -35,7 +35,7 @@ def seen(work, *args) -> dict[str, float]:
         number.append(threading.get_native_id())
         work(*args)
 
-    looking = Outside()
+    looking = Sampler()
     looking.look_at([os.getpid()])
     thread = threading.Thread(target=target)
     thread.start()
@@ -44,7 +44,7 @@ def seen(work, *args) -> dict[str, float]:
 
 
 def mostly(found: dict[str, float]) -> str:
-    return max(WAITS, key=found.__getitem__)
+    return max(WAIT_NAMES, key=found.__getitem__)
 
 
 @linux
@@ -82,7 +82,7 @@ def test_the_cpu_time_is_the_systems_own():
 
 @linux
 def test_a_helper_that_has_died_leaves_no_samples_and_no_error():
-    looking = Outside()
+    looking = Sampler()
     assert looking._process is not None
     looking._process.kill()
 
@@ -94,7 +94,7 @@ def test_a_helper_that_has_died_leaves_no_samples_and_no_error():
 
 @linux
 def test_a_fork_that_keeps_the_pipe_keeps_nobody():
-    looking = Outside()
+    looking = Sampler()
     looking.look_at([os.getpid()])
     r, w = os.pipe()
     child = subprocess.Popen([sys.executable, "-S", "-c", "import sys; sys.stdin.read()"],
@@ -112,7 +112,7 @@ def test_a_fork_that_keeps_the_pipe_keeps_nobody():
 
 def test_where_nothing_can_be_seen_nothing_is(monkeypatch):
     monkeypatch.setattr(client, "possible", lambda: False)
-    looking = Outside()
+    looking = Sampler()
     looking.look_at([os.getpid()])
 
     assert looking.end() == {}
@@ -125,8 +125,8 @@ def test_an_account_that_is_cut_short_is_none(data):
 
 @linux
 def test_bins_that_are_alike_are_one():
-    thread = Thread(os.getpid(), threading.get_native_id(), (0, 0))
-    bins = Bins()
+    thread = SampledThread(os.getpid(), threading.get_native_id(), (0, 0))
+    bins = ThreadBins()
     bins.add(thread, (0.0, 1.0, 0.5, 0.0, "gil"))
     bins.add(thread, (1.0, 2.0, 0.5, 0.0, "gil"))
     bins.add(thread, (2.0, 3.0, 0.1, 0.0, "gil"))
@@ -161,8 +161,8 @@ def test_a_call_says_what_is_waited_for(line, wait):
 
 @linux
 def test_time_that_is_counted_late_belongs_to_the_bins_before():
-    thread = Thread(os.getpid(), threading.get_native_id(), (0, 0))
-    bins = Bins()
+    thread = SampledThread(os.getpid(), threading.get_native_id(), (0, 0))
+    bins = ThreadBins()
     bins.add(thread, (0.0, 1.0, 1.0, 0.0, "running"))
     bins.add(thread, (1.0, 2.0, 0.0, 0.0, "gil"))
     bins.add(thread, (2.0, 3.0, 0.0, 0.0, "running"))

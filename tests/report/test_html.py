@@ -7,7 +7,7 @@ import pytest
 
 from outpace.record import metrics, states
 from outpace.record.lanes import rows
-from outpace.record.raster import amounts
+from outpace.record.raster import rasterise
 from outpace.record.timeline import Lane, Timeline
 from outpace.report.html import ROWS
 from outpace.report.html import page as page_of
@@ -217,7 +217,7 @@ def test_the_page_shows_the_sums_that_python_makes(race, page, browser):
             n,
         )
         drawn = rows(timeline, ROWS)
-        expected = amounts(timeline, drawn, 50, timeline.began, timeline.ended)
+        expected = rasterise(timeline, drawn, 50, timeline.began, timeline.ended)
         for found, wanted in zip(seen[0], expected, strict=True):
             assert {state for state, _ in found} == set(wanted)
             for state, line in found:

@@ -55,7 +55,7 @@ def test_each_state_of_each_row_covers_as_much_as_was_measured(threads, asyncio,
     for timeline in (threads, asyncio):
         if attribute == "data-enlarged" and timeline is threads:
             continue
-        group, sums = panel(root, timeline.model, attribute), metrics.sums(timeline)
+        group, sums = panel(root, timeline.model, attribute), metrics.seconds_by_state(timeline)
         width = float(group.get("data-width"))
         seen_rows = lanes(group)
         assert len(seen_rows) == len(rows(timeline, ROWS))

@@ -92,7 +92,7 @@ def test_lines_that_blocked_the_loop_are_named_and_cannot_steer_the_terminal(asy
 
 def test_over_a_row_there_is_as_much_of_a_state_as_it_had_of_the_time(threads):
     cells = row(lanes_text([threads], 110), "thread 0")
-    sums = metrics.sums(threads)[0]
+    sums = metrics.seconds_by_state(threads)[0]
 
     for state in (states.RUNNING, states.GIL, states.READY):
         expected = sums[state] / threads.span_s * len(cells)

@@ -1,9 +1,9 @@
 """A timeline from the columns of reports: what every run knows, with nothing recorded beside.
 
-A `Gathering` keeps the columns of what settles as they came, which costs an item nothing to speak of,
-and stays small: of more than `KEPT` items, the oldest are given their lanes; then those that followed
-one another in a lane share rows, and what they did is added up (`thin`). Ten million items take little
-more memory than a hundred thousand. Tested by `tests/record/test_collect.py` and `test_many.py`.
+A `Collector` keeps the columns of what settles as they came, which costs an item nothing to speak of,
+and stays small: of more than `ITEMS_KEPT` items, the oldest are given their lanes; then those that
+followed one another in a lane share rows, and what they did is added up (`thin`). Ten million items take
+little more memory than a hundred thousand. Tested by `tests/record/test_collect.py` and `test_many.py`.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from typing import Any, NamedTuple
 from outpace.flow.data import Kind, Settled
 from outpace.flow.show import seconds, shown
 from outpace.flow.trace import Trace
-from outpace.record.lane_intervals import Filling, steps_of
+from outpace.record.lane_intervals import LaneIntervals, steps_of
 from outpace.record.lanes import Slots
-from outpace.record.thin import MOST, FewIntervals, FewItems, columns, from_to
+from outpace.record.thin import INTERVALS_KEPT, FewIntervals, FewItems, columns, from_to
 from outpace.record.timeline import KINDS, Intervals, Items, Lane, LaneKind
 
-KEPT = 100_000  # items that are kept as they came, and are in a timeline one by one
-STEPS = 1_000_000  # steps on loops that are kept as they came: 32 MB
-AT_ONCE = 2_000  # items that are let go of at once: a loop that runs in this thread waits for 10 ms
-ROWS = 30_000  # of items that have been let go of
-TOGETHER = (
+ITEMS_KEPT = 100_000  # items that are kept as they came, and are in a timeline one by one
+STEPS_KEPT = 1_000_000  # steps on loops that are kept as they came: 32 MB
+LET_GO_AT_ONCE = 2_000  # items: a loop that runs in this thread waits for 10 ms
+PAST_ROWS = 30_000  # of items that have been let go of
+USUAL_ITEMS_A_ROW = (
     64  # items of the usual length that share a row: less would cost more than 0.1 us an item
 )
-LABEL = 60  # characters of an item's name
-PLAIN = (str, int, float)  # items that may be kept for their names: small, and nobody's memory
-KIND_OF_DRIVER: dict[str, LaneKind] = {
+LABEL_LENGTH = 60  # characters of an item's name
+KEPT_AS_LABELS = (str, int, float)  # items that name themselves: small, and nobody's memory
+LANE_KIND_OF_DRIVER: dict[str, LaneKind] = {
     "serial": "main",
     "threads": "thread",
     "asyncio": "slot",
@@ -45,11 +45,11 @@ KIND_OF_DRIVER: dict[str, LaneKind] = {
 def labelled(item: object) -> str:
     """Name an item in a picture: a string as it is, anything else by its repr, both cut short."""
     if not isinstance(item, str):
-        return shown(item, LABEL)
-    return item if len(item) <= LABEL else item[: LABEL - 1] + "…"
+        return shown(item, LABEL_LENGTH)
+    return item if len(item) <= LABEL_LENGTH else item[: LABEL_LENGTH - 1] + "…"
 
 
-class Whence(NamedTuple):
+class Origin(NamedTuple):
     """Where items that share rows ran: worker, lane and slot; and who says what they did meanwhile."""
 
     worker: int
@@ -61,7 +61,7 @@ class Whence(NamedTuple):
 
 
 @dataclass(slots=True)
-class Kept:
+class ReportColumns:
     """The columns of one report without the values: what is kept of it.
 
     `first` is when the first of its items began. `slots` are those that they have been given, -1 for
@@ -92,13 +92,13 @@ class Kept:
         """Count the steps."""
         return 0 if self.trace is None or self.trace.owners is None else len(self.trace.owners)
 
-    def whence(self, position: int) -> Whence:
+    def origin(self, position: int) -> Origin:
         """Say where an item ran that has been given its slot."""
         trace, slot = self.trace, self.slots[position] if self.slots else 0
         if trace is None:
-            return Whence(self.worker, self.lane, slot, 0, 0, stepped=False)
+            return Origin(self.worker, self.lane, slot, 0, 0, stepped=False)
         stepped = trace.steps is not None
-        return Whence(self.worker, self.lane, slot, trace.process, trace.thread, stepped)
+        return Origin(self.worker, self.lane, slot, trace.process, trace.thread, stepped)
 
     def cpu_of(self, position: int) -> tuple[float, bool]:
         """Return an item's CPU seconds, and whether they are its share of what a group took."""
@@ -114,7 +114,7 @@ class Kept:
 
 
 @dataclass(slots=True)
-class Gathered:
+class Collected:
     """The items of a run in rows, and the lanes they are in.
 
     `of` says for every row which report it is from and where in it; of a row of items that have been let
@@ -123,37 +123,37 @@ class Gathered:
 
     items: Items
     lanes: list[Lane]
-    of: list[tuple[Kept | Whence | None, int]]
+    of: list[tuple[ReportColumns | Origin | None, int]]
     past: Intervals = field(default_factory=Intervals)
     notes: list[str] = field(default_factory=list)
     finest: float = 0.0
 
 
-class Gathering:
+class Collector:
     """The columns of a run so far. `label` names an item by its index."""
 
     def __init__(self, label: Callable[[int], str] | None = None) -> None:
         """Begin with nothing; without a label, small items are kept to name them."""
         self._label = label
-        self._kept: list[Kept] = []
-        self._count = self._steps = 0  # items and steps that are kept
+        self._kept: list[ReportColumns] = []
+        self._items_kept = self._steps_kept = 0  # items and steps that are kept
         self._slots: dict[tuple[int, int], Slots] = {}
         # What has been let go of: rows in lanes of its own, by whence the items were.
-        self._lanes: dict[Whence, int] = {}
-        self._past = FewItems(ROWS)
-        self._past_intervals = FewIntervals(MOST // 3)
+        self._lanes: dict[Origin, int] = {}
+        self._past = FewItems(PAST_ROWS)
+        self._past_intervals = FewIntervals(INTERVALS_KEPT // 3)
         self._let_go = 0
 
     def __len__(self) -> int:
         """Count what is held: items and rows."""
-        return self._count + len(self._past.rows)
+        return self._items_kept + len(self._past.rows)
 
     def add(self, settled: Settled) -> None:
         """Take in what has settled."""
         report, items = settled.report, settled.items
-        keep = self._label is None and type(items[0]) in PLAIN
+        keep = self._label is None and type(items[0]) in KEPT_AS_LABELS
         indexes, in_turn = report.indexes, isinstance(report.indexes, range)
-        kept = Kept(
+        kept = ReportColumns(
             report.worker,
             report.lane,
             indexes if in_turn else array("q", indexes),
@@ -168,40 +168,41 @@ class Gathering:
             report.started[0] if in_turn else min(report.started),
         )
         self._kept.append(kept)
-        self._count += len(kept)
-        self._steps += kept.steps
-        if self._count > KEPT or self._steps > STEPS:
-            self._let_go_of_the_oldest()
+        self._items_kept += len(kept)
+        self._steps_kept += kept.steps
+        if self._items_kept > ITEMS_KEPT or self._steps_kept > STEPS_KEPT:
+            self._let_go_of_oldest()
 
-    def _let_go_of_the_oldest(self) -> None:
+    def _let_go_of_oldest(self) -> None:
         """Put the items that came first into rows that they share.
 
         Before that they get their slots, and so does whatever else began before the last of them. Only
         what began then and runs even now, so much later, is not known yet.
         """
         stop = items = steps = 0
-        while items < AT_ONCE and steps < STEPS // 50 and stop < len(self._kept):
+        while items < LET_GO_AT_ONCE and steps < STEPS_KEPT // 50 and stop < len(self._kept):
             items += len(self._kept[stop])
             steps += self._kept[stop].steps
             stop += 1
         oldest = self._kept[:stop]
-        assign(self._kept, self._slots, max(max(kept.started) for kept in oldest))
+        assign_slots(self._kept, self._slots, max(max(kept.started) for kept in oldest))
         del self._kept[:stop]
-        self._count -= items
-        self._steps -= steps
+        self._items_kept -= items
+        self._steps_kept -= steps
         self._let_go += items
-        if not self._past.finest and self._let_go + self._count > KEPT:
+        if not self._past.finest and self._let_go + self._items_kept > ITEMS_KEPT:
             walls = sum(sum(kept.ended) - sum(kept.started) for kept in oldest)
-            self._past.finest = TOGETHER * walls / items
-        for kept, first, stop in sorted(parts(oldest), key=lambda part: part[0].started[part[1]]):
-            lane = self._lanes.setdefault(kept.whence(first), len(self._lanes))
+            self._past.finest = USUAL_ITEMS_A_ROW * walls / items
+        runs = sorted(runs_of_items(oldest), key=lambda run: run[0].started[run[1]])
+        for kept, first, stop in runs:
+            lane = self._lanes.setdefault(kept.origin(first), len(self._lanes))
             self._share_rows(kept, first, stop, lane)
             if kept.trace is not None and kept.trace.steps is not None:
-                filling = Filling(self._past_intervals, lane)
+                of_lane = LaneIntervals(self._past_intervals, lane)
                 for n in range(first, stop):
-                    filling.steps(kept.started[n], kept.ended[n], steps_of(kept.trace, n), None)
+                    of_lane.add_steps(kept.started[n], kept.ended[n], steps_of(kept.trace, n), None)
 
-    def _share_rows(self, kept: Kept, first: int, stop: int, lane: int) -> None:
+    def _share_rows(self, kept: ReportColumns, first: int, stop: int, lane: int) -> None:
         """Add items that followed one another to the rows of those that have been let go of."""
         while first < stop:
             until = kept.started[first] + self._past.finest
@@ -209,26 +210,26 @@ class Gathering:
             self._past.add(**self._row(kept, first, after), lane=lane)
             first = after
 
-    def gathered(self, model: str) -> Gathered:
+    def collected(self, model: str) -> Collected:
         """Return rows and lanes. Items that overlap in what a report calls one lane get slots."""
         slots = {place: taken.copy() for place, taken in self._slots.items()}
         rest = [replace(kept, slots=kept.slots and kept.slots[:]) for kept in self._kept]
-        assign(rest, slots, inf)
-        found = Gathered(Items(), [], [], finest=self._past_intervals.finest)
+        assign_slots(rest, slots, inf)
+        collected = Collected(Items(), [], [], finest=self._past_intervals.finest)
         numbers: dict[tuple[int, int], int] = {}
         for place, taken in sorted(slots.items()):
-            numbers[place], width = len(found.lanes), len(taken.ends)
-            found.lanes += [
+            numbers[place], width = len(collected.lanes), len(taken.ends)
+            collected.lanes += [
                 Lane(lane_kind(model), place[0], n if width > 1 else place[1]) for n in range(width)
             ]
-        self._add_past(found, numbers)
+        self._add_past(collected, numbers)
         for kept in sorted(rest, key=lambda kept: (kept.worker, kept.lane)):
-            self._add_kept(found, kept, numbers[kept.worker, kept.lane])
-        return found
+            self._add_kept(collected, kept, numbers[kept.worker, kept.lane])
+        return collected
 
-    def _add_kept(self, found: Gathered, kept: Kept, lane: int) -> None:
+    def _add_kept(self, collected: Collected, kept: ReportColumns, lane: int) -> None:
         """Add a row for each item of a report, in lanes from that of its first slot on."""
-        items, count = found.items, len(kept)
+        items, count = collected.items, len(kept)
         kinds = (
             [kept.kinds.get(n, "done") for n in range(count)] if kept.kinds else ["done"] * count
         )
@@ -245,34 +246,34 @@ class Gathering:
         items.wall_s.extend(map(sub, kept.ended, kept.started))
         items.cpu_s.extend([cpu_s for cpu_s, _ in cpus])
         items.label += [self._name(kept, n) for n in range(count)]
-        found.of += [(kept, n) for n in range(count)]
+        collected.of += [(kept, n) for n in range(count)]
 
-    def _add_past(self, found: Gathered, numbers: dict[tuple[int, int], int]) -> None:
+    def _add_past(self, collected: Collected, numbers: dict[tuple[int, int], int]) -> None:
         """Add what has been let go of, in the lanes that it has now."""
-        whence = list(self._lanes)
-        lanes = [numbers[one.worker, one.lane] + one.slot for one in whence]
+        origins = list(self._lanes)
+        lanes = [numbers[one.worker, one.lane] + one.slot for one in origins]
         rows = self._past.rows
         for name in Items.__slots__:
-            getattr(found.items, name).extend(getattr(rows, name))
-        found.items.lane[:] = array("q", [lanes[lane] for lane in rows.lane])
-        found.of += [(whence[lane], -1) for lane in rows.lane]
+            getattr(collected.items, name).extend(getattr(rows, name))
+        collected.items.lane[:] = array("q", [lanes[lane] for lane in rows.lane])
+        collected.of += [(origins[lane], -1) for lane in rows.lane]
         for lane, state, sampled, *rest in zip(*columns(self._past_intervals.rows()), strict=True):
-            found.past.add(lanes[lane], state, *rest, sampled=bool(sampled))
+            collected.past.add(lanes[lane], state, *rest, sampled=bool(sampled))
         if self._past.finest:
-            found.notes.append(
-                f"of {self._let_go + self._count:,} items the first {self._let_go:,} are no longer "
+            collected.notes.append(
+                f"of {self._let_go + self._items_kept:,} items the first {self._let_go:,} are no longer "
                 "kept one by one: those that followed one another in a lane within "
                 f"{seconds(self._past.finest)} share a row"
             )
 
-    def _name(self, kept: Kept, position: int) -> str:
+    def _name(self, kept: ReportColumns, position: int) -> str:
         """Name an item."""
         index = kept.indexes[position]
         if self._label is not None:
             return self._label(index)
         return f"item {index}" if kept.items is None else labelled(kept.items[position])
 
-    def _row(self, kept: Kept, first: int, stop: int) -> dict[str, Any]:
+    def _row(self, kept: ReportColumns, first: int, stop: int) -> dict[str, Any]:
         """Return the row of the items from one position to another, which followed one another."""
         name = self._name(kept, first)
         cpu_s, shared = kept.cpu_of(first)
@@ -300,9 +301,11 @@ class Gathering:
         }
 
 
-def assign(reports: Iterable[Kept], slots: dict[tuple[int, int], Slots], until: float) -> None:
+def assign_slots(
+    reports: Iterable[ReportColumns], slots: dict[tuple[int, int], Slots], until: float
+) -> None:
     """Give a slot to every item that began by then and has none; those that ran in turn have one."""
-    began: list[tuple[float, float, Kept, int]] = []
+    began: list[tuple[float, float, ReportColumns, int]] = []
     for kept in reports:
         if kept.first > until:
             continue
@@ -330,7 +333,7 @@ def assign(reports: Iterable[Kept], slots: dict[tuple[int, int], Slots], until: 
             kept.slots[n] = slot
 
 
-def parts(reports: Iterable[Kept]) -> Iterator[tuple[Kept, int, int]]:
+def runs_of_items(reports: Iterable[ReportColumns]) -> Iterator[tuple[ReportColumns, int, int]]:
     """Yield what followed one another in a slot: all of a report, or each item by itself."""
     for kept in reports:
         if kept.in_turn:
@@ -342,6 +345,6 @@ def parts(reports: Iterable[Kept]) -> Iterator[tuple[Kept, int, int]]:
 def lane_kind(model: str) -> LaneKind:
     """Say what the lanes of a model are, by its driver; a process that takes items in turn is one."""
     host, _, driver = model.rpartition("+")
-    if not host and driver in KIND_OF_DRIVER:
-        return KIND_OF_DRIVER[driver]
-    return KIND_OF_DRIVER.get(driver, "lane") if host else "process"
+    if not host and driver in LANE_KIND_OF_DRIVER:
+        return LANE_KIND_OF_DRIVER[driver]
+    return LANE_KIND_OF_DRIVER.get(driver, "lane") if host else "process"

@@ -10,13 +10,13 @@ from operator import itemgetter
 
 from outpace.flow.trace import LONG, Trace
 from outpace.record import states
-from outpace.record.collect import Gathered, Kept, Whence
-from outpace.record.lane_intervals import TOUCHING, Filling, Samples, Step, steps_of
-from outpace.record.metrics import spread
+from outpace.record.collect import Collected, Origin, ReportColumns
+from outpace.record.lane_intervals import STEPS_TOUCH_S, LaneIntervals, Samples, Step, steps_of
+from outpace.record.metrics import add_to_bins
 from outpace.record.thin import FewIntervals, about_intervals, columns
 from outpace.record.timeline import Intervals, Lane, Timeline
 
-COLUMNS = 2_000  # that the past of a loop is summed up in; a screen has fewer
+PAST_COLUMNS = 2_000  # that the past of a loop is summed up in; a screen has fewer
 
 FROM_STEPS = (
     "from the loop itself: when each item had it, to the microsecond, and how much of that was on the "
@@ -32,52 +32,52 @@ FROM_ITEMS = (
 )
 
 
-Sampled = Mapping[tuple[int, int], Samples]  # by process and thread
+SamplesOf = Mapping[tuple[int, int], Samples]  # by process and thread
 
 
-def fill(timeline: Timeline, found: Gathered, sampled: Sampled) -> None:
+def add_intervals(timeline: Timeline, collected: Collected, samples_of: SamplesOf) -> None:
     """Say what each lane of a timeline was doing, as well as it is known; and what was added up."""
-    items, few = timeline.items, FewIntervals()
+    items, thinned = timeline.items, FewIntervals()
     how: set[str] = set()
-    loops = _Loops(timeline, few, sampled)
-    for lane, state, was_sampled, *rest in zip(*columns(found.past), strict=True):
-        few.add(lane, state, *rest, sampled=bool(was_sampled))
-    loops.add_past(found.past)
-    for row, (whence, position) in enumerate(found.of):
-        filling = Filling(few, items.lane[row])
+    loops = _LoopLanes(timeline, thinned, samples_of)
+    for lane, state, was_sampled, *rest in zip(*columns(collected.past), strict=True):
+        thinned.add(lane, state, *rest, sampled=bool(was_sampled))
+    loops.add_past(collected.past)
+    for row, (origin, position) in enumerate(collected.of):
+        of_lane = LaneIntervals(thinned, items.lane[row])
         began, ended = items.started[row], items.ended[row]
         if ended <= began:
             continue
-        trace = whence.trace if isinstance(whence, Kept) else None
-        who = trace if trace is not None else whence if isinstance(whence, Whence) else None
-        samples = None if who is None else sampled.get((who.process, who.thread))
+        trace = origin.trace if isinstance(origin, ReportColumns) else None
+        who = trace if trace is not None else origin if isinstance(origin, Origin) else None
+        samples = None if who is None else samples_of.get((who.process, who.thread))
         if trace is not None and trace.steps is not None:
             how.add(FROM_STEPS)
             steps = steps_of(trace, position)
-            filling.steps(began, ended, steps, samples)
+            of_lane.add_steps(began, ended, steps, samples)
             loops.add(timeline.lanes[items.lane[row]].worker, trace, steps)
-        elif isinstance(whence, Whence) and whence.stepped:
+        elif isinstance(origin, Origin) and origin.stepped:
             how.add(FROM_STEPS)  # it is in the past, which is there
         elif samples is not None:
             how.add(FROM_SAMPLES)
             busy = min(1.0, items.wall_s[row] / (ended - began))
-            filling.samples(began, ended, samples, busy=busy)
+            of_lane.add_samples(began, ended, samples, busy=busy)
         else:
             how.add(FROM_ITEMS)
-            filling.share(began, ended, items.wall_s[row], items.cpu_s[row])
-    loops.fill()
-    timeline.intervals = few.rows()
+            of_lane.add_share(began, ended, items.wall_s[row], items.cpu_s[row])
+    loops.add_lanes()
+    timeline.intervals = thinned.rows()
     timeline.how = "; ".join(text for text in (FROM_STEPS, FROM_SAMPLES, FROM_ITEMS) if text in how)
-    finest = max(few.finest, found.finest)
-    timeline.notes = found.notes + ([about_intervals(finest)] if finest else [])
+    finest = max(thinned.finest, collected.finest)
+    timeline.notes = collected.notes + ([about_intervals(finest)] if finest else [])
 
 
-class _Loops:
+class _LoopLanes:
     """The lanes of the loops themselves: what the slots show, one after another."""
 
-    def __init__(self, timeline: Timeline, few: FewIntervals, sampled: Sampled) -> None:
+    def __init__(self, timeline: Timeline, thinned: FewIntervals, samples_of: SamplesOf) -> None:
         """Have none."""
-        self._timeline, self._few, self._sampled = timeline, few, sampled
+        self._timeline, self._thinned, self._samples_of = timeline, thinned, samples_of
         self._lanes: dict[int, int] = {}  # by worker
         self._steps: dict[tuple[int, int, int], list[Step]] = {}
 
@@ -86,13 +86,13 @@ class _Loops:
         if not past:
             return
         began, ended = min(past.began), max(past.ended)
-        scale = COLUMNS / (ended - began)
+        scale = PAST_COLUMNS / (ended - began)
         lines: dict[int, dict[int, list[float]]] = {}
         for lane, state, _, since, until, share in zip(*columns(past), strict=True):
             if state != states.WAITING:
                 of_worker = lines.setdefault(self._timeline.lanes[lane].worker, {})
-                line = of_worker.setdefault(state, [0.0] * COLUMNS)
-                spread(line, (since - began) * scale, (until - began) * scale, share)
+                line = of_worker.setdefault(state, [0.0] * PAST_COLUMNS)
+                add_to_bins(line, (since - began) * scale, (until - began) * scale, share)
         for worker, by_state in lines.items():
             lane = self._lane(worker)
             for n, shares in enumerate(zip(*by_state.values(), strict=True)):
@@ -100,21 +100,21 @@ class _Loops:
                 times = began + n / scale, began + (n + 1) / scale
                 for state, share in zip(by_state, shares, strict=True):
                     if share > 0:
-                        self._few.add(lane, state, *times, share / whole, sampled=True)
+                        self._thinned.add(lane, state, *times, share / whole, sampled=True)
 
     def add(self, worker: int, trace: Trace, steps: list[Step]) -> None:
         """Take in an item's steps. A worker that was replaced has had several loops."""
         self._steps.setdefault((worker, trace.process, trace.thread), []).extend(steps)
 
-    def fill(self) -> None:
+    def add_lanes(self) -> None:
         """Say what each loop was doing, by all the steps that it has had."""
         for loop in self._steps.values():
             loop.sort()
         for (worker, *who), steps in sorted(self._steps.items(), key=itemgetter(1)):
-            samples = self._sampled.get((who[0], who[1]))
-            filling = Filling(self._few, self._lane(worker))
+            samples = self._samples_of.get((who[0], who[1]))
+            of_lane = LaneIntervals(self._thinned, self._lane(worker))
             for step in _joined(steps):
-                filling.step(step, samples)
+                of_lane.add_step(step, samples)
 
     def _lane(self, worker: int) -> int:
         """Return the lane of a worker's loop, which is added when it is wanted."""
@@ -129,7 +129,11 @@ def _joined(steps: Iterable[Step]) -> Iterator[Step]:
     current: Step | None = None
     for began, ended, cpu_s in steps:
         cpu = min(cpu_s, ended - began)
-        if current is not None and began - current[1] < TOUCHING and ended - current[0] < LONG / 2:
+        if (
+            current is not None
+            and began - current[1] < STEPS_TOUCH_S
+            and ended - current[0] < LONG / 2
+        ):
             current = current[0], ended, current[2] + cpu
             continue
         if current is not None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from outpace.flow.trace import LONG, Trace
 from outpace.record import states
-from outpace.record.sampler.proc import WAITS
+from outpace.record.sampler.proc import WAIT_NAMES
 from outpace.record.thin import FewIntervals
 from outpace.record.timeline import Intervals
 
@@ -24,7 +24,7 @@ Step = tuple[float, float, float]  # when it began and ended, and its CPU second
 
 # What a thread runs or waits for, as states of its lane: usually, and in a step that blocks a loop. A
 # sample that says "running" and is on no CPU is of a thread that was ready.
-USUAL: dict[str, int] = {
+STATE_OF_WAIT: dict[str, int] = {
     "running": states.RUNNING,
     "network": states.NETWORK,
     "disk": states.DISK,
@@ -34,11 +34,11 @@ USUAL: dict[str, int] = {
     "gil": states.GIL,
     "unknown": states.WAITING,
 }
-LONG_STEP = dict.fromkeys(USUAL, states.BLOCKED) | {"running": states.BLOCKING}
-PURE = 0.98  # a share from which a step is all on the CPU
-TRACE = 0.02  # a share of a sample below which a state is not shown
-SHORT = 0.001  # seconds of a step that is on the CPU for all of its length
-TOUCHING = 1e-5  # seconds between two steps of a loop that are drawn as one
+STATE_IN_LONG_STEP = dict.fromkeys(STATE_OF_WAIT, states.BLOCKED) | {"running": states.BLOCKING}
+ALL_ON_CPU = 0.98  # a share from which a step is all on the CPU
+HARDLY_ANY = 0.02  # a share of a sample below which a state is not shown
+SHORT_STEP_S = 0.001  # seconds of a step that is on the CPU for all of its length
+STEPS_TOUCH_S = 1e-5  # seconds between two steps of a loop that are drawn as one
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ def steps_of(trace: Trace, position: int) -> list[Step]:
     return found
 
 
-class Filling:
+class LaneIntervals:
     """The intervals of one lane, as they are made from what was recorded of it."""
 
     __slots__ = ("_intervals", "_lane")
@@ -72,7 +72,7 @@ class Filling:
         """Have said nothing."""
         self._intervals, self._lane = intervals, lane
 
-    def steps(
+    def add_steps(
         self, began: float, ended: float, steps: Iterable[Step], samples: Samples | None
     ) -> None:
         """Add an item's steps on its loop, and its waiting between."""
@@ -80,27 +80,27 @@ class Filling:
         for step in steps:
             if step[0] > now:
                 self._intervals.add(self._lane, states.WAITING, now, step[0])
-            self.step(step, samples)
+            self.add_step(step, samples)
             now = max(now, step[1])
         if ended > now:
             self._intervals.add(self._lane, states.WAITING, now, ended)
 
-    def step(self, step: Step, samples: Samples | None) -> None:
+    def add_step(self, step: Step, samples: Samples | None) -> None:
         """Add one step: on the CPU, or partly, and as blocking the loop when it was long."""
         began, ended, cpu_s = step
         took = ended - began
         if took <= 0:
             return
-        how = LONG_STEP if took >= LONG else USUAL
-        share = 1.0 if took < SHORT else min(1.0, cpu_s / took)
-        if share >= PURE:
+        how = STATE_IN_LONG_STEP if took >= LONG else STATE_OF_WAIT
+        share = 1.0 if took < SHORT_STEP_S else min(1.0, cpu_s / took)
+        if share >= ALL_ON_CPU:
             self._intervals.add(self._lane, how["running"], began, ended)
         elif samples is None:
             self._shares(began, ended, ((how["running"], share), (how["unknown"], 1.0 - share)))
         else:
-            self.samples(began, ended, samples, how)
+            self.add_samples(began, ended, samples, how)
 
-    def samples(
+    def add_samples(
         self,
         began: float,
         ended: float,
@@ -112,27 +112,27 @@ class Filling:
 
         `busy` is how much of that time it had an item: what lies between several is idle.
         """
-        how, now = how or USUAL, began
+        how, now = how or STATE_OF_WAIT, began
         for n in range(bisect_left(samples.ended, began), len(samples.began)):
             since, until = max(now, samples.began[n]), min(ended, samples.ended[n])
             if since >= ended:
                 break
-            if since > now + TOUCHING:
+            if since > now + STEPS_TOUCH_S:
                 self._intervals.add(self._lane, how["unknown"], now, since, busy, sampled=True)
             if until > since:
                 whole = samples.ended[n] - samples.began[n]
                 cpu = min(1.0, samples.cpu_s[n] / whole)
                 ready = min(1.0 - cpu, samples.ready_s[n] / whole)
-                wait = WAITS[samples.wait[n]]
+                wait = WAIT_NAMES[samples.wait[n]]
                 other = states.READY if wait == "running" else how[wait]
                 shares = (how["running"], cpu), (states.READY, ready), (other, 1.0 - cpu - ready)
                 part = [(state, share * busy) for state, share in shares]
                 self._shares(since, until, part, sampled=True)
                 now = until
-        if ended > now + TOUCHING:
+        if ended > now + STEPS_TOUCH_S:
             self._intervals.add(self._lane, how["unknown"], now, ended, busy, sampled=True)
 
-    def share(self, began: float, ended: float, wall_s: float, cpu_s: float) -> None:
+    def add_share(self, began: float, ended: float, wall_s: float, cpu_s: float) -> None:
         """Add the CPU share of an item; in a row of several, what lies between is idle."""
         stretch = ended - began
         filled = min(1.0, wall_s / stretch)
@@ -153,7 +153,7 @@ class Filling:
 
         Of samples, what is hardly anything is left out, in favour of the rest.
         """
-        least = TRACE if sampled else 1e-9
+        least = HARDLY_ANY if sampled else 1e-9
         kept = [(state, share) for state, share in shares if share > least]
         scale = sum(share for _, share in shares) / (sum(share for _, share in kept) or 1.0)
         for state, share in kept:

@@ -11,7 +11,7 @@ from heapq import heapify, heappop, heappush
 
 from outpace.record.timeline import Lane, Timeline
 
-TOUCHING = 1e-6  # seconds by which two items may overlap and still follow one another
+OVERLAP_S = 1e-6  # seconds by which two items may overlap and still follow one another
 
 
 class Slots:
@@ -34,11 +34,11 @@ class Slots:
     def take(self, started: float, ended: float) -> int:
         """Give an item its place."""
         busy, free, ends = self._busy, self._free, self.ends
-        while busy and busy[0][0] <= started + TOUCHING:
+        while busy and busy[0][0] <= started + OVERLAP_S:
             heappush(free, heappop(busy)[1])
         slot = free[0] if free else len(ends)
         if started < self._began:
-            was_free = (n for n in free if ends[n] <= started + TOUCHING)
+            was_free = (n for n in free if ends[n] <= started + OVERLAP_S)
             slot = min(was_free, default=len(ends))
         if slot == len(ends):
             ends.append(ended)
@@ -69,7 +69,7 @@ def partition(started: Sequence[float], ended: Sequence[float]) -> list[int]:
 
 
 @dataclass(slots=True, frozen=True)
-class Row:
+class PictureRow:
     """One row of a picture: a few lanes of one worker and kind, drawn as one by their amounts.
 
     `sampled` says that something in it is known by amount alone, or from outside.
@@ -81,13 +81,13 @@ class Row:
     sampled: bool
 
 
-def rows(timeline: Timeline, most: int) -> list[Row]:
+def rows(timeline: Timeline, most: int) -> list[PictureRow]:
     """Put the lanes into rows: one each if that makes no more than `most`, else several in one.
 
     Every worker keeps a row at least, so there can be more than `most` of them.
     """
     groups: dict[tuple[int, str], list[int]] = {}
-    order = sorted(range(len(timeline.lanes)), key=lambda n: _place(timeline.lanes[n]))
+    order = sorted(range(len(timeline.lanes)), key=lambda n: _standing(timeline.lanes[n]))
     for n in order:
         lane = timeline.lanes[n]
         groups.setdefault((lane.worker, lane.kind), []).append(n)
@@ -100,8 +100,8 @@ def rows(timeline: Timeline, most: int) -> list[Row]:
     by_lane = zip(timeline.intervals.lane, timeline.intervals.sampled, strict=True)
     sampled = {lane for lane, looked_at in by_lane if looked_at}
     return [
-        Row(
-            _name([timeline.lanes[n] for n in part], several=several),
+        PictureRow(
+            _row_name([timeline.lanes[n] for n in part], several=several),
             timeline.lanes[part[0]].worker,
             tuple(part),
             sampled=not sampled.isdisjoint(part),
@@ -111,12 +111,12 @@ def rows(timeline: Timeline, most: int) -> list[Row]:
     ]
 
 
-def _place(lane: Lane) -> tuple[int, bool, int]:
+def _standing(lane: Lane) -> tuple[int, bool, int]:
     """Say where a lane stands: by worker, the loop before its slots."""
     return lane.worker, lane.kind != "loop", lane.number
 
 
-def _name(lanes: list[Lane], *, several: bool) -> str:
+def _row_name(lanes: list[Lane], *, several: bool) -> str:
     """Name a row after the lanes in it, and after their worker if there are several."""
     first, last = lanes[0], lanes[-1]
     name = first.name if first is last else f"{first.kind}s {first.number}-{last.number}"

@@ -13,38 +13,38 @@ from math import log10
 from outpace.record import states
 from outpace.record.timeline import Timeline
 
-SHORTEST = 1e-8  # seconds of an item on a log axis, which has no zero
+SHORTEST_ITEM_S = 1e-8  # seconds of an item on a log axis, which has no zero
 
 
-def sums(timeline: Timeline) -> list[list[float]]:
+def seconds_by_state(timeline: Timeline) -> list[list[float]]:
     """Return the seconds that each lane was in each state; what nothing covers is idle.
 
     A lane's sums are its span, as long as its shares add up to no more than 1 anywhere.
     """
     span = timeline.span_s
-    table = [[0.0] * len(states.STATES) for _ in timeline.lanes]
+    by_lane = [[0.0] * len(states.STATES) for _ in timeline.lanes]
     columns = timeline.intervals
     for lane, state, began, ended, share in zip(
         columns.lane, columns.state, columns.began, columns.ended, columns.share, strict=True
     ):
         inside = min(ended, timeline.ended) - max(began, timeline.began)
         if inside > 0:
-            table[lane][state] += inside * share
-    for row in table:
+            by_lane[lane][state] += inside * share
+    for row in by_lane:
         row[states.IDLE] += max(0.0, span - sum(row))
-    return table
+    return by_lane
 
 
-def total(timeline: Timeline) -> list[float]:
+def total_by_state(timeline: Timeline) -> list[float]:
     """Return the seconds in each state over all lanes but the loops, whose slots count already."""
-    lanes = zip(timeline.lanes, sums(timeline), strict=True)
+    lanes = zip(timeline.lanes, seconds_by_state(timeline), strict=True)
     parts = [row for lane, row in lanes if lane.kind != "loop"]
     return [sum(column) for column in zip(*parts, strict=True)] or [0.0] * len(states.STATES)
 
 
 def shares(timeline: Timeline) -> list[float]:
     """Return the part of all lane time that went into each state; they add up to 1."""
-    seconds = total(timeline)
+    seconds = total_by_state(timeline)
     whole = sum(seconds)
     return [part / whole if whole > 0 else 0.0 for part in seconds]
 
@@ -85,7 +85,7 @@ def in_flight(timeline: Timeline, bins: int) -> list[float]:
     )
 
 
-def spread(line: list[float], began: float, ended: float, height: float) -> None:
+def add_to_bins(line: list[float], began: float, ended: float, height: float) -> None:
     """Add an interval to a line of bins that are 1 wide, by how much of each it covers."""
     began, ended = max(began, 0.0), min(ended, float(len(line)))
     if ended <= began:
@@ -108,7 +108,9 @@ def _strip(
     if timeline.span_s > 0:
         scale = bins / timeline.span_s
         for began, ended, height in intervals:
-            spread(line, (began - timeline.began) * scale, (ended - timeline.began) * scale, height)
+            add_to_bins(
+                line, (began - timeline.began) * scale, (ended - timeline.began) * scale, height
+            )
     return line
 
 
@@ -156,7 +158,7 @@ def _edges(least: float, most: float, bins: int) -> list[float]:
 
     They span a factor of two at least, or noise would look like a wide spread.
     """
-    low, high = (log10(max(value, SHORTEST)) for value in (least, most))
+    low, high = (log10(max(value, SHORTEST_ITEM_S)) for value in (least, most))
     margin = max(0.0, (log10(2) - (high - low)) / 2)
     step = (high - low + 2 * margin) / bins
     return [10 ** (low - margin + step * n) for n in range(bins + 1)]

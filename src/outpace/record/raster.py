@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from outpace.record import states
-from outpace.record.lanes import Row
-from outpace.record.metrics import spread
+from outpace.record.lanes import PictureRow
+from outpace.record.metrics import add_to_bins
 from outpace.record.timeline import Timeline
 
 
 @dataclass(slots=True, frozen=True)
-class Cell:
+class Stretch:
     """A stretch of columns `[first, last)` that look alike: states and heights, from below."""
 
     first: int
@@ -24,8 +24,8 @@ class Cell:
     layers: tuple[tuple[int, int], ...]
 
 
-def amounts(
-    timeline: Timeline, rows: list[Row], columns: int, began: float, ended: float
+def rasterise(
+    timeline: Timeline, rows: list[PictureRow], columns: int, began: float, ended: float
 ) -> list[dict[int, list[float]]]:
     """Return, for each row, by state, the share of each column between two times; idle left out."""
     of_lane = {lane: n for n, row in enumerate(rows) for lane in row.lanes}
@@ -44,22 +44,22 @@ def amounts(
         if line is None:
             line = grid[n][state] = [0.0] * columns
         height = share / len(rows[n].lanes)
-        spread(line, (since - began) * scale, (until - began) * scale, height)
+        add_to_bins(line, (since - began) * scale, (until - began) * scale, height)
     return grid
 
 
-def cells(by_state: dict[int, list[float]], levels: int) -> list[Cell]:
+def stretches(by_state: dict[int, list[float]], levels: int) -> list[Stretch]:
     """Round the shares of a row to heights of `levels`, and join the columns that look alike."""
     order = in_order(by_state)
-    found: list[Cell] = []
+    found: list[Stretch] = []
     for n in range(max(map(len, by_state.values()), default=0)):
         layers = _layers([(state, by_state[state][n]) for state in order], levels)
         if not layers:
             continue
         if found and found[-1].last == n and found[-1].layers == layers:
-            found[-1] = Cell(found[-1].first, n + 1, layers)
+            found[-1] = Stretch(found[-1].first, n + 1, layers)
         else:
-            found.append(Cell(n, n + 1, layers))
+            found.append(Stretch(n, n + 1, layers))
     return found
 
 

@@ -1,7 +1,7 @@
 """The recorder of one run: takes what settles, and makes the timeline of it when somebody asks.
 
 With `record="full"` a helper process looks at the run's threads from outside while it lasts, where that
-is possible (`outside`); the loops of asyncio say themselves what they do. Tested by
+is possible (`sampler`); the loops of asyncio say themselves what they do. Tested by
 `tests/record/test_recorder.py`.
 """
 
@@ -14,12 +14,12 @@ from outpace.flow.data import Record, Settled
 from outpace.flow.flow import Flow
 from outpace.flow.protocol import processes_of
 from outpace.machine.cpus import usable_cpus
-from outpace.record.collect import Gathering, labelled
-from outpace.record.intervals import Sampled, fill
+from outpace.record.collect import Collector, labelled
+from outpace.record.intervals import SamplesOf, add_intervals
 from outpace.record.timeline import Timeline, Writer
 
 if TYPE_CHECKING:
-    from outpace.record.sampler.client import Outside
+    from outpace.record.sampler.client import Sampler
 
 
 class Recorder:
@@ -38,48 +38,48 @@ class Recorder:
             def label(index: int) -> str:
                 return labelled(known[index])
 
-        self._gathering = Gathering(label)
-        self._outside: Outside | None = None
-        self._sampled: Sampled = {}
+        self._collector = Collector(label)
+        self._sampler: Sampler | None = None
+        self._samples: SamplesOf = {}
 
     def begin(self) -> None:
         """Get ready, before the workers are opened."""
         if self._is_full:
-            from outpace.record.sampler.client import Outside  # noqa: PLC0415 - brings subprocess, ctypes
+            from outpace.record.sampler.client import Sampler  # noqa: PLC0415 - brings subprocess, ctypes
 
-            self._outside = Outside()
+            self._sampler = Sampler()
 
     def look_at(self, workers: object) -> None:
         """Look at the processes that the workers are in, if that is to be done."""
-        if self._outside is not None:
-            self._outside.look_at(processes_of(workers))
+        if self._sampler is not None:
+            self._sampler.look_at(processes_of(workers))
 
     def keep(self, settled: Settled) -> None:
         """Take in attempts that have ended."""
-        self._gathering.add(settled)
+        self._collector.add(settled)
 
     def end(self) -> None:
         """Let go of everything but what is known. May be called twice."""
-        outside, self._outside = self._outside, None
-        if outside is not None:
-            self._sampled = outside.end()
+        sampler, self._sampler = self._sampler, None
+        if sampler is not None:
+            self._samples = sampler.end()
 
     def timeline(self, flow: Flow) -> Timeline:
         """Make the timeline of the run, as far as it has come."""
         model = flow.opening.model
-        found = self._gathering.gathered(model)
+        collected = self._collector.collected(model)
         timeline = Timeline(
             model,
             flow.began,
             max(flow.latest, flow.began),
             usable_cpus(),
             flow.opening.slots,
-            found.lanes,
-            found.items,
+            collected.lanes,
+            collected.items,
             blocked=list(flow.blockings.places),
             startup_s=flow.startup_s,
         )
-        fill(timeline, found, self._sampled)
+        add_intervals(timeline, collected, self._samples)
         if self._writer is not None:
             timeline.writer = self._writer()
         return timeline

@@ -7,7 +7,7 @@ from math import floor, log10
 
 from outpace.flow.show import seconds
 from outpace.record import metrics, states
-from outpace.record.lanes import Row
+from outpace.record.lanes import PictureRow
 from outpace.record.timeline import Timeline
 
 LEAST = 0.005  # of the lane time; less than that is not worth a word
@@ -54,7 +54,7 @@ def tooltip(name: str, sums: list[float]) -> str:
     return f"{name}: {', '.join(found)}"
 
 
-def marked(row: Row) -> str:
+def marked(row: PictureRow) -> str:
     """Name a row of a picture, with a mark where it is not exact."""
     return f"≈ {row.name}" if row.sampled else row.name
 

@@ -7,8 +7,8 @@ from math import ceil
 
 from outpace.flow.show import seconds
 from outpace.record import metrics
-from outpace.record.lanes import Row, rows
-from outpace.record.raster import Cell, amounts, below, cells, in_order
+from outpace.record.lanes import PictureRow, rows
+from outpace.record.raster import Stretch, below, in_order, rasterise, stretches
 from outpace.record.timeline import Timeline
 from outpace.report.captions import at_once, marked, share_words, tick_words, ticks, tooltip
 from outpace.report.svg_canvas import Canvas
@@ -55,7 +55,7 @@ def _lines(canvas: Canvas, longest: float, right: float, top: float, behind: int
 
 
 def _enlarged(
-    canvas: Canvas, timeline: Timeline, drawn: list[Row], width: float, top: float
+    canvas: Canvas, timeline: Timeline, drawn: list[PictureRow], width: float, top: float
 ) -> None:
     """Draw a small timeline once more in the room to its right, joined to it by a lens."""
     bottom, x = canvas.y, LEFT + width + LENS
@@ -82,13 +82,19 @@ def _enlarged(
 
 
 def _lanes(
-    canvas: Canvas, timeline: Timeline, drawn: list[Row], x: float, width: float, *, names: bool
+    canvas: Canvas,
+    timeline: Timeline,
+    drawn: list[PictureRow],
+    x: float,
+    width: float,
+    *,
+    names: bool,
 ) -> None:
     """Draw the rows of lanes. A column is a whole pixel wide, the last one perhaps not all used."""
     columns = ceil(width)
     until = timeline.began + timeline.span_s * columns / width
-    grid = amounts(timeline, drawn, columns, timeline.began, until)
-    sums = metrics.sums(timeline)
+    grid = rasterise(timeline, drawn, columns, timeline.began, until)
+    sums = metrics.seconds_by_state(timeline)
     before = None
     for row, by_state in zip(drawn, grid, strict=True):
         if before not in (None, row.worker):
@@ -98,7 +104,7 @@ def _lanes(
         canvas.group(row=row.name, worker=row.worker)
         canvas.rect("panel", x, canvas.y, width, ROW)
         spent = [sum(column) for column in zip(*(sums[n] for n in row.lanes), strict=True)]
-        _skylines(canvas, cells(by_state, ROW), x, tooltip(row.name, spent))
+        _skylines(canvas, stretches(by_state, ROW), x, tooltip(row.name, spent))
         canvas.end()
         if len(row.lanes) == 1:
             _ends(canvas, timeline, row.lanes[0], x, width)
@@ -106,33 +112,33 @@ def _lanes(
         before = row.worker
 
 
-def _skylines(canvas: Canvas, found: list[Cell], x: float, title: str) -> None:
+def _skylines(canvas: Canvas, found: list[Stretch], x: float, title: str) -> None:
     """Draw what a row did: for each state the outline of its height and of all below it, top first.
 
     The lower ones are painted over the upper ones. An outline costs six bytes a change, a rectangle
     twenty-five; without smoothing, no colour shines through at the edges.
     """
-    for state in reversed(in_order({state for cell in found for state, _ in cell.layers})):
+    for state in reversed(in_order({state for stretch in found for state, _ in stretch.layers})):
         steps, height, at = [], 0, 0
-        for cell in found:
-            top = _height(cell, state)
-            if height and cell.first > at:  # nothing is known in between
-                steps.append(f"v{height}h{cell.first - at}")
+        for stretch in found:
+            top = _height(stretch, state)
+            if height and stretch.first > at:  # nothing is known in between
+                steps.append(f"v{height}h{stretch.first - at}")
                 height = 0
-            elif cell.first > at:
-                steps.append(f"h{cell.first - at}")
+            elif stretch.first > at:
+                steps.append(f"h{stretch.first - at}")
             if top != height:
                 steps.append(f"v{height - top}")
-            steps.append(f"h{cell.last - cell.first}")
-            height, at = top, cell.last
+            steps.append(f"h{stretch.last - stretch.first}")
+            height, at = top, stretch.last
         path = f"M{x:.6g} {canvas.y + ROW:.6g}{''.join(steps)}v{height}z"
         canvas.path(f"s{state}", path, title=title, more=' shape-rendering="crispEdges"')
 
 
-def _height(cell: Cell, state: int) -> int:
-    """Return how high a state and those below it reach in a cell."""
+def _height(stretch: Stretch, state: int) -> int:
+    """Return how high a state and those below it reach in a stretch."""
     height = upto = 0
-    for layer, size in cell.layers:
+    for layer, size in stretch.layers:
         upto += size
         if not below(state, layer):
             height = upto

@@ -14,8 +14,8 @@ from typing import TextIO
 
 from outpace.flow.show import printable, seconds
 from outpace.record import metrics, states
-from outpace.record.lanes import Row, rows
-from outpace.record.raster import amounts
+from outpace.record.lanes import PictureRow, rows
+from outpace.record.raster import rasterise
 from outpace.record.timeline import Timeline
 from outpace.report.captions import at_once, how_measured, share_words
 
@@ -95,10 +95,10 @@ def _panel(
 
 
 def _body(
-    timeline: Timeline, drawn: list[Row], columns: int, used: set[int], *, colour: bool
+    timeline: Timeline, drawn: list[PictureRow], columns: int, used: set[int], *, colour: bool
 ) -> list[str]:
     """Draw the rows and the two strips, `columns` characters wide."""
-    grid = amounts(timeline, drawn, columns, timeline.began, timeline.ended)
+    grid = rasterise(timeline, drawn, columns, timeline.began, timeline.ended)
     lines = [
         _painted(_cells(by_state, columns, used, by_height=row.sampled), colour=colour)
         for row, by_state in zip(drawn, grid, strict=True)

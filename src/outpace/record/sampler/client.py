@@ -20,8 +20,8 @@ from outpace.record.lane_intervals import Samples
 from outpace.record.sampler.gil import gil_in_file
 from outpace.record.sampler.process import END
 
-HERE = Path(__file__).parents[2]
-START = """
+PACKAGE = Path(__file__).parents[2]
+PROGRAM = """
 import sys, types
 package = types.ModuleType("outpace"); package.__path__ = [sys.argv.pop(1)]
 sys.modules["outpace"] = package
@@ -30,7 +30,7 @@ main(sys.argv[1], int(sys.argv[2]))
 """  # its package without what that imports
 
 
-class Outside:
+class Sampler:
     """The helper process as its caller sees it, from its start to its account."""
 
     def __init__(self) -> None:
@@ -39,7 +39,15 @@ class Outside:
         self._told: set[int] = set()
         if not possible():
             return
-        command = [sys.executable, "-I", "-S", "-c", START, str(HERE), *map(str, gil_in_file())]
+        command = [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            PROGRAM,
+            str(PACKAGE),
+            *map(str, gil_in_file()),
+        ]
         with contextlib.suppress(OSError, ValueError):
             process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 command,

@@ -11,7 +11,7 @@ import os
 from typing import Literal
 
 Wait = Literal["running", "network", "disk", "sleep", "lock", "child", "gil", "unknown"]
-WAITS: tuple[Wait, ...] = (
+WAIT_NAMES: tuple[Wait, ...] = (
     "running", "network", "disk", "sleep", "lock", "child", "gil", "unknown",
 )  # fmt: skip
 
@@ -36,13 +36,13 @@ _ARM = {
     "select": (72,),
 }
 _TABLES = {"x86_64": _X86, "aarch64": _ARM}
-CALLS = {
+KIND_OF_CALL = {
     nr: name
     for name, numbers in _TABLES.get(os.uname().machine if hasattr(os, "uname") else "", {}).items()
     for nr in numbers
 }
 
-PLACES: tuple[tuple[bytes, Wait], ...] = (
+WAIT_AT_KERNEL_PLACE: tuple[tuple[bytes, Wait], ...] = (
     (b"futex", "lock"), (b"nanosleep", "sleep"), (b"ep_poll", "network"), (b"wait_woken", "network"),
     (b"sk_", "network"), (b"inet_", "network"), (b"tcp_", "network"), (b"unix_", "network"),
     (b"do_wait", "child"), (b"io_schedule", "disk"), (b"folio_wait", "disk"), (b"jbd2", "disk"),
@@ -60,7 +60,7 @@ def by_syscall(  # noqa: PLR0911 - a table, read downwards
     if number < 0 or len(fields) < 3:
         return "disk"  # in no call, and not running: a page that has to be read first
     first, second = int(fields[1], 16), int(fields[2], 16)
-    match CALLS.get(number):
+    match KIND_OF_CALL.get(number):
         case "network" | "sleep" | "child" | "disk" as known:
             return known
         case "futex":
@@ -79,7 +79,7 @@ def by_place(wchan: bytes) -> Wait:
     """Say what a thread waits for, by the place in the kernel where it does; "0" is nowhere."""
     if wchan in (b"0", b""):
         return "running"
-    return next((wait for part, wait in PLACES if part in wchan), "unknown")
+    return next((wait for part, wait in WAIT_AT_KERNEL_PLACE if part in wchan), "unknown")
 
 
 def spent(process: int | str, thread: int) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 It is told processes to look at, a number a line; every few milliseconds it reads what their threads have
 spent on a CPU and ready for one, and what they wait for (`proc`). Told to end, it writes the bins as
 columns; when the caller is gone, it ends too. The period adapts, so that looking costs
-no more than `MOST` of a core. It imports next to nothing: it starts in some 20 ms beside the work.
+no more than `CORE_SHARE` of a core. It imports next to nothing: it starts in some 20 ms beside the work.
 
 How the GIL is told from other locks stands in `gil`.
 """
@@ -17,23 +17,23 @@ import time
 from array import array
 
 from outpace.record.sampler.gil import gil_of
-from outpace.record.sampler.proc import WAITS, Wait, by_place, by_syscall
+from outpace.record.sampler.proc import WAIT_NAMES, Wait, by_place, by_syscall
 
-PERIOD = 0.002  # seconds between two looks
-MOST = 0.04  # of a core that looking may cost
-FRESH = 0.01  # seconds between two looks for new threads
-ALIKE = 0.05  # by how much the shares of two bins may differ that become one
-UNREADY = (
+PERIOD_S = 0.002  # seconds between two looks
+CORE_SHARE = 0.04  # of a core that looking may cost
+NEW_THREADS_S = 0.01  # seconds between two looks for new threads
+ALIKE_SHARES = 0.05  # by how much the shares of two bins may differ that become one
+READY_SHARE = (
     0.05  # share of a bin that a thread must have been ready for, if it is to have run but for that
 )
-ENOUGH = 300_000  # bins after which the period is doubled
+BINS_A_PERIOD = 300_000  # bins after which the period is doubled
 
 END = b"end"  # what we are told at last: a fork of the caller may keep our input open
 
 clock = time.perf_counter
 
 
-class Thread:
+class SampledThread:
     """One thread that is looked at, and the bin that is growing."""
 
     def __init__(self, process: int, number: int, gil: tuple[int, int]) -> None:
@@ -72,7 +72,7 @@ class Thread:
         (cpu, ready, turns), now = self._read(), clock()
         found = self.began, now, (cpu - self.cpu) / 1e9, (ready - self.ready) / 1e9
         kind: Wait = wait if wait != "running" else self.wait
-        if kind == "running" and turns > self.turns and found[3] < UNREADY * (now - self.began):
+        if kind == "running" and turns > self.turns and found[3] < READY_SHARE * (now - self.began):
             kind = "unknown"
         self.began, self.wait = now, wait
         self.cpu, self.ready, self.turns = cpu, ready, turns
@@ -91,7 +91,7 @@ class Thread:
                 os.close(fd)
 
 
-class Bins:
+class ThreadBins:
     """The bins of all threads, as columns."""
 
     def __init__(self) -> None:
@@ -102,16 +102,16 @@ class Bins:
         self._last: dict[int, int] = {}
         self._before = array("q")  # each one's predecessor of the same thread
 
-    def add(self, thread: Thread, bin_: tuple[float, float, float, float, Wait]) -> None:
+    def add(self, thread: SampledThread, bin_: tuple[float, float, float, float, Wait]) -> None:
         """Take in a bin; join it to the thread's last one where that is alike."""
         began, ended, cpu, ready, wait = bin_
         took = ended - began
         n = self._last.get(thread.number)
-        if n is not None and self.ended[n] == began and self.wait[n] == WAITS.index(wait):
+        if n is not None and self.ended[n] == began and self.wait[n] == WAIT_NAMES.index(wait):
             before = self.ended[n] - self.began[n]
             if (
-                abs(self.cpu[n] / before - cpu / took) < ALIKE
-                and abs(self.ready[n] / before - ready / took) < ALIKE
+                abs(self.cpu[n] / before - cpu / took) < ALIKE_SHARES
+                and abs(self.ready[n] / before - ready / took) < ALIKE_SHARES
             ):
                 self.ended[n] = ended
                 self.cpu[n] += cpu
@@ -123,7 +123,7 @@ class Bins:
         self.ended.append(ended)
         self.cpu.append(cpu)
         self.ready.append(ready)
-        self.wait.append(WAITS.index(wait))
+        self.wait.append(WAIT_NAMES.index(wait))
         self._last[thread.number] = self._settled(len(self.began) - 1)
 
     def _settled(self, n: int) -> int:
@@ -158,9 +158,9 @@ class Bins:
 
 def main(file: str, offset: int) -> None:
     """Look until the input ends; `file` and `offset` say where the interpreter's variable is."""
-    threads: dict[tuple[int, int], Thread] = {}
+    threads: dict[tuple[int, int], SampledThread] = {}
     processes: dict[int, tuple[int, int]] = {}
-    bins, period, doubled, fresh_at, pause = Bins(), PERIOD, 1, 0.0, 0.0
+    bins, period, doubled, fresh_at, pause = ThreadBins(), PERIOD_S, 1, 0.0, 0.0
     os.write(1, b"ready\n")
     while (told := told_within(pause)) is not None:
         for number in told:
@@ -168,12 +168,12 @@ def main(file: str, offset: int) -> None:
         began = clock()
         if began >= fresh_at or told:
             find_threads(processes, threads)
-            fresh_at = began + FRESH
+            fresh_at = began + NEW_THREADS_S
         look(threads, bins)
-        if len(bins.began) > ENOUGH * doubled:
+        if len(bins.began) > BINS_A_PERIOD * doubled:
             period, doubled = period * 2, doubled * 2
         took = clock() - began
-        pause = max(period - took, took / MOST - took, 0.0)
+        pause = max(period - took, took / CORE_SHARE - took, 0.0)
     look(threads, bins)
     bins.write(1)
 
@@ -186,7 +186,7 @@ def told_within(seconds: float) -> list[int] | None:
     return None if END in data or not data else list(map(int, data.split()))
 
 
-def look(threads: dict[tuple[int, int], Thread], bins: Bins) -> None:
+def look(threads: dict[tuple[int, int], SampledThread], bins: ThreadBins) -> None:
     """Look at every thread."""
     for key, thread in list(threads.items()):
         try:
@@ -196,7 +196,7 @@ def look(threads: dict[tuple[int, int], Thread], bins: Bins) -> None:
 
 
 def find_threads(
-    processes: dict[int, tuple[int, int]], threads: dict[tuple[int, int], Thread]
+    processes: dict[int, tuple[int, int]], threads: dict[tuple[int, int], SampledThread]
 ) -> None:
     """Begin to look at threads that are new."""
     for process, gil in list(processes.items()):
@@ -208,7 +208,7 @@ def find_threads(
         for number in map(int, numbers):
             if (process, number) not in threads:
                 try:
-                    threads[process, number] = Thread(process, number, gil)
+                    threads[process, number] = SampledThread(process, number, gil)
                 except (OSError, ValueError):
                     continue
 
