@@ -308,14 +308,14 @@ def race(
     that cannot run here is a row of the table that says why. Of a `KeyboardInterrupt`, and of the
     `SystemExit` of a SIGTERM, `race` is the race as far as it had come, if any item had ended.
     """
-    from outpace.racing.runner import Course  # noqa: PLC0415
-    from outpace.racing.summary import carried  # noqa: PLC0415
+    from outpace.racing.api import run_race  # noqa: PLC0415
+    from outpace.racing.runner import RaceRunner  # noqa: PLC0415
     from outpace.report.save import PICTURES  # noqa: PLC0415
     from outpace.report.table import race_table  # noqa: PLC0415
 
     if name is not None and not isinstance(name, str):
         raise UsageTypeError(f"name is text, not {kind(name)}: {shown(name)}")
-    course = Course(
+    runner = RaceRunner(
         functions,
         items,
         models=models,
@@ -328,7 +328,7 @@ def race(
         record=record,
         progress=progress,
     )
-    return carried(course, name, race_table, PICTURES)
+    return run_race(runner, name, race_table, PICTURES)
 
 
 def register_joblib() -> None:

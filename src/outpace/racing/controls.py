@@ -20,11 +20,11 @@ from outpace.racing.trial import run_trial
 from outpace.registry import opening
 
 WAIT_S = 0.02  # one wait of the control; long against a timer's error
-WAITS = 20
-LOOP = 300_000  # turns of one loop of the control: about 10 ms
-LOOPS = 4  # loops per core
+WAIT_COUNT = 20
+LOOP_TURNS = 300_000  # turns of one loop of the control: about 10 ms
+LOOPS_A_CPU = 4  # loops per core
 BUSY, LUCKY = 0.7, 1.2  # times the cores: what processes gain outside of this is not to be trusted
-PATIENCE = 20.0  # seconds; a control takes less than one
+ALLOWED_S = 20.0  # seconds; a control takes less than one
 
 
 def facts() -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Controls:
 
     loop: dict[str, float]
     wait: dict[str, float]
-    waits_at_once: int = WAITS
+    waits_at_once: int = WAIT_COUNT
 
     def __str__(self) -> str:
         """Say in one line what this machine gives at best."""
@@ -80,21 +80,21 @@ def measure_controls() -> Controls:
     Each twice, turn about, and the best of two: a control says what is possible here.
     """
     cpus = usable_cpus()
-    loops, waits = [LOOP] * (LOOPS * cpus), [WAIT_S] * WAITS
+    loops, waits = [LOOP_TURNS] * (LOOPS_A_CPU * cpus), [WAIT_S] * WAIT_COUNT
     runs: dict[str, list[float]] = {}
     for _ in range(2):
         for name, fn, items, model, at_once in (
             ("serial", _loop, loops, "serial", None),
             ("loop threads", _loop, loops, "threads", cpus),
             ("loop processes", _loop, loops, "processes", cpus),
-            ("wait threads", time.sleep, waits, "threads", WAITS),
-            ("wait asyncio", _await, waits, "asyncio", WAITS),
+            ("wait threads", time.sleep, waits, "threads", WAIT_COUNT),
+            ("wait asyncio", _await, waits, "asyncio", WAIT_COUNT),
         ):
             runs.setdefault(name, []).append(_makespan(fn, items, model, at_once))
     best = {name: min(times) for name, times in runs.items()}
     return Controls(
         loop={m: best["serial"] / best[f"loop {m}"] for m in ("threads", "processes")},
-        wait={m: WAIT_S * WAITS / best[f"wait {m}"] for m in ("threads", "asyncio")},
+        wait={m: WAIT_S * WAIT_COUNT / best[f"wait {m}"] for m in ("threads", "asyncio")},
     )
 
 
@@ -102,7 +102,7 @@ def _makespan(fn: Any, items: list[Any], model: str, in_flight: int | None) -> f
     """Return the seconds that a control takes under a model."""
     job = make_job(fn, items)
     chosen = opening(model, in_flight if model == "processes" else None, in_flight)
-    return run_trial(job, chosen, PATIENCE).makespan_s
+    return run_trial(job, chosen, ALLOWED_S).makespan_s
 
 
 def _loop(turns: int) -> int:

@@ -13,23 +13,23 @@ from typing import Any, get_args
 
 from outpace.errors import UsageError
 from outpace.racing.result import SCHEMA, Entrant, Race, Recommendation, Results, Status
-from outpace.racing.stats import Spread
+from outpace.racing.stats import MedianRange
 from outpace.record.timeline import Timeline
 from outpace.record.timeline_json import SCHEMA as TIMELINE_SCHEMA
 from outpace.record.timeline_json import from_json as timeline_from_json
 
-LARGEST = 1 << 29  # bytes of a file; a race of the most timelines has a hundredth of that
-NUMBERS = ("startup_s", "speedup", "throughput", "cpu_s", "published_s")
-COUNTS = ("workers", "in_flight", "peak_rss_bytes", "hanging_item")
-JOB = {"name": str, "items": int, "item_wall_s": float, "waits": float}
-MACHINE = {"cpus": int, "python": str, "gil": bool}
+LARGEST_FILE = 1 << 29  # bytes of a file; a race of the most timelines has a hundredth of that
+NUMBER_FIELDS = ("startup_s", "speedup", "throughput", "cpu_s", "published_s")
+COUNT_FIELDS = ("workers", "in_flight", "peak_rss_bytes", "hanging_item")
+JOB_FIELDS = {"name": str, "items": int, "item_wall_s": float, "waits": float}
+MACHINE_FIELDS = {"cpus": int, "python": str, "gil": bool}
 
 
 def read(path: str | Path) -> Race | Timeline:
     """Read a race, or a single timeline, from a file that `save` wrote; else raise `UsageError`."""
     path = Path(path)
     try:
-        if path.stat().st_size > LARGEST:
+        if path.stat().st_size > LARGEST_FILE:
             raise UsageError(f"{str(path)!r} is too large to be a race")
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -52,8 +52,8 @@ def from_json(content: Any) -> Race:
     reasons = _field(chosen, "reasons", list)
     entrants = [_entrant(row) for row in _field(content, "entrants", list)]
     return Race(
-        machine=_with(_field(content, "machine", dict), MACHINE),
-        job=_with(_field(content, "job", dict), JOB),
+        machine=_with(_field(content, "machine", dict), MACHINE_FIELDS),
+        job=_with(_field(content, "job", dict), JOB_FIELDS),
         entrants=entrants,
         recommendation=Recommendation(_field(chosen, "model", str), tuple(map(str, reasons))),
         notes=list(map(str, content.get("notes") or ())),
@@ -68,16 +68,16 @@ def _entrant(row: Any) -> Entrant:
     entrant.status = _one_of(row, "status", get_args(Status))
     entrant.results = _one_of(row, "results", get_args(Results))
     entrant.reason = None if row.get("reason") is None else _field(row, "reason", str)
-    for name in NUMBERS:
+    for name in NUMBER_FIELDS:
         setattr(entrant, name, _perhaps(row, name, float))
-    for name in COUNTS:
+    for name in COUNT_FIELDS:
         setattr(entrant, name, _perhaps(row, name, int))
     entrant.done = _perhaps(row, "done", int) or 0
     entrant.failed = _perhaps(row, "failed", int) or 0
     spread = row.get("makespan_s")
     if spread is not None:
         low, middle, high = (_field(spread, name, float) for name in ("min", "median", "max"))
-        entrant.makespan_s = Spread(middle, low, high, _field(spread, "trials", int))
+        entrant.makespan_s = MedianRange(middle, low, high, _field(spread, "trials", int))
     if row.get("timeline") is not None:
         entrant.timeline = timeline_from_json(row["timeline"])
     return entrant
@@ -110,9 +110,9 @@ def _field(content: Any, name: str, kind: type) -> Any:
     if kind is float:
         fits = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     if not fits:
-        raise UsageError(f"{name} should be {KINDS[kind]}")
+        raise UsageError(f"{name} should be {FIELD_KINDS[kind]}")
     return float(value) if kind is float else value  # type: ignore[arg-type] # it fits
 
 
-KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false",
+FIELD_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false",
          list: "a list", dict: "an object"}  # fmt: skip

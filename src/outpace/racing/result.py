@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from outpace.errors import UsageError
-from outpace.racing.stats import Spread
+from outpace.racing.stats import MedianRange
 from outpace.record.timeline import Timeline, Writer
 from outpace.record.timeline_json import as_json as timeline_json
 
@@ -38,7 +38,7 @@ class Entrant:
     workers: int | None = None
     in_flight: int | None = None
     startup_s: float | None = None
-    makespan_s: Spread | None = None
+    makespan_s: MedianRange | None = None
     speedup: float | None = None
     throughput: float | None = None
     cpu_s: float | None = None

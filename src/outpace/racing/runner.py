@@ -51,7 +51,7 @@ clock = time.perf_counter
 
 
 @dataclass(slots=True)
-class Runner:
+class Racer:
     """An entrant while the race is on: its job, its setting, the trials so far."""
 
     model: Model
@@ -67,7 +67,7 @@ class Runner:
         return self.entrant.status != "ran"
 
 
-class Course:
+class RaceRunner:
     """A race that is being run."""
 
     def __init__(
@@ -90,7 +90,7 @@ class Course:
         self.workers = check_positive("workers", workers)
         self.repeat = check_positive("repeat", repeat)
         self.in_flight = _in_flight(in_flight)
-        limit = plan.BUDGET if budget is None else real(budget)
+        limit = plan.BUDGET_S if budget is None else real(budget)
         if limit is None or not limit > 0:
             msg = f"budget is a number of seconds and more than 0, not {shown(budget)}"
             raise UsageError(msg)
@@ -107,36 +107,36 @@ class Course:
         self.same, self.progress = same, progress or (lambda _: None)
         self.board = board
         self.jobs = _jobs(functions, setup, self.items, record)
-        self.runners = [self._runner(name) for name in _with_serial_first(models, self.jobs)]
+        self.racers = [self._racer(name) for name in _with_serial_first(models, self.jobs)]
         self.began = 0.0
         self.controls: Controls | None = None
         self.broken_off = False
 
-    def run(self) -> list[Runner]:
+    def run(self) -> list[Racer]:
         """Run the controls, then all rounds."""
         self.progress("controls")
         self.controls = measure_controls()
         self.began = clock()
-        serial = self.runners[0]
+        serial = self.racers[0]
         self._trial(serial, 1)
-        for runner in self.runners[1:]:
-            self._settle(runner)
+        for racer in self.racers[1:]:
+            self._choose_setting(racer)
         number = 1
-        while waiting := [r for r in self.runners if self._runs_in(r, number)]:
-            for runner in waiting if number % 2 else reversed(waiting):
-                if self._runs_in(runner, number):
-                    self._trial(runner, number)
+        while waiting := [r for r in self.racers if self._runs_in(r, number)]:
+            for racer in waiting if number % 2 else reversed(waiting):
+                if self._runs_in(racer, number):
+                    self._trial(racer, number)
             number += 1
-        return self.runners
+        return self.racers
 
     def break_off(self) -> bool:
         """Note that it was interrupted; say whether there is anything to show by now."""
         self.broken_off = True
-        for runner in self.runners:
-            if not (runner.trials or runner.is_out):
-                runner.entrant.status = "stopped"
-                runner.entrant.reason = "the race was interrupted before it had run"
-        return self.controls is not None and bool(self.runners[0].trials)
+        for racer in self.racers:
+            if not (racer.trials or racer.is_out):
+                racer.entrant.status = "stopped"
+                racer.entrant.reason = "the race was interrupted before it had run"
+        return self.controls is not None and bool(self.racers[0].trials)
 
     @property
     def elapsed_s(self) -> float:
@@ -150,10 +150,10 @@ class Course:
 
     def profile(self) -> plan.Profile:
         """Return what serial has shown of the work."""
-        first = self.runners[0].trials[0]
+        first = self.racers[0].trials[0]
         return plan.Profile(first.item_wall_s, first.item_cpu_s, first.item_delay_s)
 
-    def _runner(self, name: str) -> Runner:
+    def _racer(self, name: str) -> Racer:
         """Enter a model, with the function that it runs natively if there is one."""
         model = find(name, for_requests=True)
         wanted = not takes_functions(model.driver), model.driver.native_async
@@ -165,103 +165,103 @@ class Course:
         entrant = Entrant(name, getattr(of, "__qualname__", repr(of)))
         if (reason := model.unavailable()) is not None:
             entrant.status, entrant.reason = "not-eligible", reason
-        runner = Runner(model, job, entrant)
+        racer = Racer(model, job, entrant)
         if model.name == "serial":
-            runner.opening = opening("serial")
-            runner.job = replace(job, call=replace(job.call, board=self.board))
+            racer.opening = opening("serial")
+            racer.job = replace(job, call=replace(job.call, board=self.board))
             entrant.workers = entrant.in_flight = 1
-        return runner
+        return racer
 
-    def _settle(self, runner: Runner) -> None:
+    def _choose_setting(self, racer: Racer) -> None:
         """Choose an entrant's setting, now that the work is known."""
-        if runner.is_out:
+        if racer.is_out:
             return
-        driver = runner.model.driver
+        driver = racer.model.driver
         cheap_lanes = driver.native_async or not takes_functions(driver)
-        of_model = plan.Kind(runner.model.host is not None, driver.overlaps, cheap_lanes)
+        of_model = plan.ModelTraits(racer.model.host is not None, driver.overlaps, cheap_lanes)
         by_model = isinstance(self.in_flight, Mapping)
-        chosen = plan.setting(
+        chosen = plan.choose_setting(
             of_model,
             self.profile(),
             cpus=usable_cpus(),
             items=len(self.items),
             workers=self.workers,
-            in_flight=self.in_flight.get(runner.model.name)
+            in_flight=self.in_flight.get(racer.model.name)
             if isinstance(self.in_flight, Mapping)
             else self.in_flight,
             meant_for_it=by_model,
         )
         try:
-            runner.opening = opening(
-                runner.model.name,
+            racer.opening = opening(
+                racer.model.name,
                 chosen.workers,
                 chosen.in_flight,
                 total=len(self.items),
                 for_requests=True,
             )
         except ModelUnavailableError as error:
-            runner.entrant.status, runner.entrant.reason = "not-eligible", str(error)
+            racer.entrant.status, racer.entrant.reason = "not-eligible", str(error)
             return
-        runner.entrant.workers = runner.opening.workers
-        runner.entrant.in_flight = runner.opening.slots
+        racer.entrant.workers = racer.opening.workers
+        racer.entrant.in_flight = racer.opening.slots
 
-    def _runs_in(self, runner: Runner, number: int) -> bool:
+    def _runs_in(self, racer: Racer, number: int) -> bool:
         """Say whether an entrant takes part in a round."""
-        if runner.is_out or len(runner.trials) >= number:
+        if racer.is_out or len(racer.trials) >= number:
             return False
-        if not runner.trials:
-            return self.elapsed_s < self.budget_s or self._out_of_time(runner)
-        return plan.again(
-            trials=len(runner.trials),
+        if not racer.trials:
+            return self.elapsed_s < self.budget_s or self._out_of_time(racer)
+        return plan.runs_again(
+            trials=len(racer.trials),
             asked=self.repeat,
-            last_s=runner.last_s,
+            last_s=racer.last_s,
             elapsed_s=self.elapsed_s,
             budget_s=self.budget_s,
-            stopped=runner.trials[-1].stopped,
+            stopped=racer.trials[-1].stopped,
         )
 
-    def _out_of_time(self, runner: Runner) -> bool:
+    def _out_of_time(self, racer: Racer) -> bool:
         """Note that an entrant never got to run."""
-        runner.entrant.status = "stopped"
-        runner.entrant.reason = f"the budget of {self.budget_s:g} s was spent before its turn"
+        racer.entrant.status = "stopped"
+        racer.entrant.reason = f"the budget of {self.budget_s:g} s was spent before its turn"
         return False
 
-    def _trial(self, runner: Runner, number: int) -> None:
+    def _trial(self, racer: Racer, number: int) -> None:
         """Run one trial of an entrant, and note what keeps it from running."""
-        serial = self.runners[0]
+        serial = self.racers[0]
         first = serial.trials[0] if serial.trials else None
-        yet = sum(not (r.trials or r.is_out) for r in self.runners)
+        yet = sum(not (r.trials or r.is_out) for r in self.racers)
         hanging = yet if first is not None and first.hangs else 0
         serial_s = None if first is None else first.makespan_s
         allowed = plan.allowed_s(serial_s, self.left_s, hanging)
-        name, total = runner.model.name, len(self.items)
-        assert runner.opening is not None
+        name, total = racer.model.name, len(self.items)
+        assert racer.opening is not None
         self.progress(f"round {number}  {name}  0/{total}")
         before = clock()
         try:
             trial = run_trial(
-                runner.job,
-                runner.opening,
+                racer.job,
+                racer.opening,
                 max(0.001, allowed),
                 lambda done: self.progress(f"round {number}  {name}  {done}/{total}"),
             )
         except (TransferError, WorkerStartError) as error:
-            if runner is serial:
+            if racer is serial:
                 raise
-            runner.entrant.status, runner.entrant.reason = "not-eligible", str(error)
+            racer.entrant.status, racer.entrant.reason = "not-eligible", str(error)
             return
         except (SetupError, OutpaceError, OSError) as error:
-            if runner is serial:
+            if racer is serial:
                 raise
-            runner.entrant.status, runner.entrant.reason = "failed", str(error)
+            racer.entrant.status, racer.entrant.reason = "failed", str(error)
             return
         except (KeyboardInterrupt, Terminated) as interrupt:
             so_far: Trial | None = getattr(interrupt, "trial", None)
-            if not runner.trials and so_far is not None and (so_far.settled or so_far.inside):
-                runner.trials.append(so_far)
+            if not racer.trials and so_far is not None and (so_far.settled or so_far.inside):
+                racer.trials.append(so_far)
             raise
-        runner.last_s = clock() - before
-        runner.trials.append(trial)
+        racer.last_s = clock() - before
+        racer.trials.append(trial)
 
 
 def _check_function(name: str, given: object) -> None:

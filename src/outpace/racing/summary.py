@@ -1,4 +1,4 @@
-"""The finish of a race: sum the trials up, compare the results with serial's, recommend."""
+"""The summary of a race: what the trials add up to, whether results agree with serial's, what to use."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from outpace.flow.data import Failure
 from outpace.flow.job import make_job
 from outpace.flow.show import printable, said, shown
-from outpace.flow.signals import Terminated, claimed
 from outpace.machine.cpus import usable_cpus
 from outpace.racing import plan
 from outpace.racing.advise import recommend
 from outpace.racing.controls import facts
 from outpace.racing.result import Race, Recommendation, Results
-from outpace.racing.runner import Course, Runner
-from outpace.racing.stats import Spread
+from outpace.racing.runner import Racer, RaceRunner
+from outpace.racing.speedup import speedup
+from outpace.racing.stats import MedianRange
 from outpace.racing.trial import Trial, run_trial
 from outpace.racing.verify import agree, first_difference
 from outpace.record.timeline import Timeline, Writer
@@ -24,26 +24,8 @@ from outpace.registry import opening
 ONCE_MORE = 5.0  # seconds at least to run one item again, whatever is left of the budget
 
 
-def carried(
-    course: Course, name: str | None, show: Callable[[Race], str], writer: Writer | None
-) -> Race:
-    """Run a race and finish it.
-
-    Ctrl-C and SIGTERM go on as what they are, and have as their `race` what there was by then, if there
-    was anything.
-    """
-    try:
-        with claimed():
-            course.run()
-    except (KeyboardInterrupt, Terminated) as interrupt:
-        if course.break_off():
-            interrupt.race = finish(course, name, show, writer)  # type: ignore[union-attr]
-        raise
-    return finish(course, name, show, writer)
-
-
-def finish(
-    course: Course,
+def summarise(
+    runner: RaceRunner,
     name: str | None = None,
     show: Callable[[Race], str] = repr,
     writer: Writer | None = None,
@@ -52,20 +34,20 @@ def finish(
 
     `show` is how the race will print, and `writer` how it and its timelines are drawn and saved.
     """
-    runners, controls = course.runners, course.controls
+    racers, controls = runner.racers, runner.controls
     assert controls is not None
-    serial = runners[0]
-    items = len(course.items)
-    for runner in runners:
-        if runner.trials:
-            _sum_up(runner, course.items)
-            runner.entrant.timeline = _timeline(runner, writer)
-    profile = course.profile()
-    for runner in runners:
-        _judge(runner, serial, course)
-        if profile.is_waiting and _blocks_its_loop(runner):
-            runner.entrant.reason = (
-                f"it ran {runner.entrant.function}, a plain function, which blocks the event loop; "
+    serial = racers[0]
+    items = len(runner.items)
+    for racer in racers:
+        if racer.trials:
+            _sum_up(racer, runner.items)
+            racer.entrant.timeline = _timeline(racer, writer)
+    profile = runner.profile()
+    for racer in racers:
+        _judge(racer, serial, runner)
+        if profile.is_waiting and _blocks_its_loop(racer):
+            racer.entrant.reason = (
+                f"it ran {racer.entrant.function}, a plain function, which blocks the event loop; "
                 "give the race a coroutine function beside it"
             )
     race = Race(
@@ -77,12 +59,12 @@ def finish(
             "item_cpu_s": profile.cpu_s,
             "waits": profile.waits,
         },
-        entrants=[runner.entrant for runner in runners],
-        recommendation=_recommendation(runners, profile),
+        entrants=[racer.entrant for racer in racers],
+        recommendation=_recommendation(racers, profile),
         show=show,
         writer=writer,
     )
-    if course.broken_off:
+    if runner.broken_off:
         race.notes.append("the race was interrupted: this is what there was by then")
     race.notes.append(str(controls))
     if (doubts := controls.doubts(usable_cpus())) is not None:
@@ -93,20 +75,20 @@ def finish(
         index, error = failures[0]
         race.notes.append(
             f"{len(failures)} of {items} items failed with serial, the first of them item {index} "
-            f"({shown(course.items[index], 40)}): {said(error)}"
+            f"({shown(runner.items[index], 40)}): {said(error)}"
         )
     return race
 
 
-def _blocks_its_loop(runner: Runner) -> bool:
+def _blocks_its_loop(racer: Racer) -> bool:
     """Say whether an entrant with an event loop had only a plain function to run on it."""
-    is_plain = runner.model.driver.native_async and not runner.job.call.is_async
-    return is_plain and runner.entrant.status == "ran" and runner.entrant.reason is None
+    is_plain = racer.model.driver.native_async and not racer.job.call.is_async
+    return is_plain and racer.entrant.status == "ran" and racer.entrant.reason is None
 
 
-def _recommendation(runners: list[Runner], profile: plan.Profile) -> Recommendation:
+def _recommendation(racers: list[Racer], profile: plan.Profile) -> Recommendation:
     """Recommend, unless there is nothing to go by."""
-    serial = runners[0].entrant
+    serial = racers[0].entrant
     if serial.makespan_s is None:
         what = "it" if serial.hanging_item is None else f"item {serial.hanging_item}"
         return Recommendation(
@@ -114,38 +96,38 @@ def _recommendation(runners: list[Runner], profile: plan.Profile) -> Recommendat
         )
     if serial.failed and serial.failed == serial.done:
         return Recommendation("serial", ("every item failed, so the times say nothing",))
-    items = runners[0].job.total or 0
-    return recommend([r.entrant for r in runners], profile, usable_cpus(), items)
+    items = racers[0].job.total or 0
+    return recommend([r.entrant for r in racers], profile, usable_cpus(), items)
 
 
-def _sum_up(runner: Runner, items: list[Any]) -> None:
+def _sum_up(racer: Racer, items: list[Any]) -> None:
     """Turn an entrant's trials into its figures."""
-    entrant, trials = runner.entrant, runner.trials
+    entrant, trials = racer.entrant, racer.trials
     entrant.done = max(trial.settled for trial in trials)
     entrant.failed = sum(isinstance(result, Failure) for result in trials[0].results)
     whole = [trial for trial in trials if not trial.stopped]
-    entrant.startup_s = Spread.of([t.startup_s for t in trials]).median
-    entrant.cpu_s = Spread.of([t.cpu_s for t in whole or trials]).median
+    entrant.startup_s = MedianRange.of([t.startup_s for t in trials]).median
+    entrant.cpu_s = MedianRange.of([t.cpu_s for t in whole or trials]).median
     entrant.peak_rss_bytes = max(t.peak_bytes for t in trials)
     if whole:
-        entrant.makespan_s = Spread.of([t.makespan_s for t in whole])
+        entrant.makespan_s = MedianRange.of([t.makespan_s for t in whole])
         entrant.throughput = len(items) / entrant.makespan_s.median
         return
     entrant.status = "stopped"
     trial = trials[-1]
     done, ran = trial.settled, trial.makespan_s
-    entrant.reason = _why_stopped(runner, trial, items)
+    entrant.reason = _why_stopped(racer, trial, items)
     if trial.hangs and trial.inside is not None:
         entrant.hanging_item = trial.inside[0]
     elif done:
         guess = ran * len(items) / done
-        entrant.makespan_s = Spread(guess, guess, guess, 0)
+        entrant.makespan_s = MedianRange(guess, guess, guess, 0)
         entrant.reason += f"; all would have taken about {guess:.3g} s"
     if done:
         entrant.throughput = done / ran
 
 
-def _why_stopped(runner: Runner, trial: Trial, items: list[Any]) -> str:
+def _why_stopped(racer: Racer, trial: Trial, items: list[Any]) -> str:
     """Say where a pass was when it was stopped; name the item that hangs."""
     ran, done = trial.makespan_s, trial.settled
     if not ran:
@@ -155,18 +137,18 @@ def _why_stopped(runner: Runner, trial: Trial, items: list[Any]) -> str:
             return f"stopped after {ran:.3g} s, before any item had ended"
         return f"stopped after {ran:.3g} s with {done} of {len(items)} items done"
     index, took = trial.inside
-    in_a_thread = runner.model.host is None and not runner.model.driver.native_async
+    in_a_thread = racer.model.host is None and not racer.model.driver.native_async
     return (
         f"stopped after {ran:.3g} s with {done} of {len(items)} items done: item {index} "
         f"({shown(items[index], 40)}) had been running for {took:.3g} s"
-        f"{', and goes on in its thread' if in_a_thread and runner.model.name != 'serial' else ''}"
+        f"{', and goes on in its thread' if in_a_thread and racer.model.name != 'serial' else ''}"
     )
 
 
-def _timeline(runner: Runner, writer: Writer | None) -> Timeline | None:
+def _timeline(racer: Racer, writer: Writer | None) -> Timeline | None:
     """Return the timeline of the trial that is nearest to the median; None when no item had ended."""
-    whole = [trial for trial in runner.trials if not trial.stopped] or runner.trials
-    middle = Spread.of([trial.makespan_s for trial in whole]).median
+    whole = [trial for trial in racer.trials if not trial.stopped] or racer.trials
+    middle = MedianRange.of([trial.makespan_s for trial in whole]).median
     trial = min(whole, key=lambda trial: abs(trial.makespan_s - middle))
     if not trial.results or trial.timeline is None:
         return None
@@ -175,28 +157,27 @@ def _timeline(runner: Runner, writer: Writer | None) -> Timeline | None:
     return timeline
 
 
-def _judge(runner: Runner, serial: Runner, course: Course) -> None:
+def _judge(racer: Racer, serial: Racer, runner: RaceRunner) -> None:
     """Compare an entrant's results and time with serial's."""
-    entrant, reference = runner.entrant, serial.entrant
-    if not runner.trials:
+    entrant, reference = racer.entrant, serial.entrant
+    if not racer.trials:
         return
-    if entrant.makespan_s is not None and reference.makespan_s is not None:
-        entrant.speedup = reference.makespan_s.median / entrant.makespan_s.median
-    if not any(trial.results for trial in runner.trials):
+    entrant.speedup = speedup(reference, entrant)
+    if not any(trial.results for trial in racer.trials):
         return
     first = serial.trials[0].results
-    for trial in runner.trials:
-        one = runner.job.call.fn is serial.job.call.fn
-        index = first_difference(first, trial.results, course.same, one_function=one)
+    for trial in racer.trials:
+        one = racer.job.call.fn is serial.job.call.fn
+        index = first_difference(first, trial.results, runner.same, one_function=one)
         if index is None:
             entrant.results = "same"
             continue
-        entrant.results, entrant.reason = _difference(runner, serial, trial, index, course)
+        entrant.results, entrant.reason = _difference(racer, serial, trial, index, runner)
         return
 
 
 def _difference(
-    runner: Runner, serial: Runner, trial: Trial, index: int, course: Course
+    racer: Racer, serial: Racer, trial: Trial, index: int, runner: RaceRunner
 ) -> tuple[Results, str]:
     """Say what kind of difference there is at an item."""
     was, now = serial.trials[0].results[index], trial.results[index]
@@ -207,13 +188,13 @@ def _difference(
             f"{failed} of {len(trial.results)} items failed that do not with serial, the first of "
             f"them item {index}: {said(error)}"
         )
-    again = _once_more(serial, course, index)
+    again = _once_more(serial, runner, index)
     if again is None:
         return "unchecked", (
             f"item {index} gave another result than with serial, and there was no time to see whether "
             "it always does"
         )
-    if runner is serial or not agree(was, again[0], course.same):
+    if racer is serial or not agree(was, again[0], runner.same):
         return "not-repeatable", (
             f"item {index} gives another result each time, with serial too; if that is how it "
             "should be, say what counts as the same with same="
@@ -221,10 +202,10 @@ def _difference(
     return "different", f"item {index} gave another result than with serial"
 
 
-def _once_more(serial: Runner, course: Course, index: int) -> list[Any] | None:
+def _once_more(serial: Racer, runner: RaceRunner, index: int) -> list[Any] | None:
     """Run one item again, to see whether it is the work that is not repeatable; None: it can't be."""
-    if course.broken_off:
+    if runner.broken_off:
         return None
     call = serial.job.call
-    job = make_job(call.fn, [course.items[index]], setup=call.setup, on_error="return")
-    return run_trial(job, opening("serial"), max(ONCE_MORE, course.left_s)).results or None
+    job = make_job(call.fn, [runner.items[index]], setup=call.setup, on_error="return")
+    return run_trial(job, opening("serial"), max(ONCE_MORE, runner.left_s)).results or None
