@@ -78,7 +78,7 @@ def bare(job: Job) -> Start:
 
 
 def _ours(job: Job, *, into: str | None = None, outcomes: bool = False, workers: int = 1) -> Start:
-    from outpace.fetching.door import open_fetch  # noqa: PLC0415
+    from outpace.fetching.api import open_fetch  # noqa: PLC0415
 
     run = open_fetch(
         job.urls(),

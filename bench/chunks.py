@@ -28,7 +28,7 @@ from outpace.drivers import _tasks as tasks
 from outpace.flow import dispatch
 from outpace.flow import run as loop
 from outpace.hosts import _wire
-from outpace.machine import usable_cpus
+from outpace.machine.cpus import usable_cpus
 
 Measures = dict[str, Callable[[], float]]
 LAST_BEAT = 20_000

@@ -24,7 +24,7 @@ from _show import against, head, number, save, show, spread
 from _work import anoop, atiny, await_, compute, noop, skewed, tiny, turns_in, wait
 
 import outpace
-from outpace.machine import usable_cpus
+from outpace.machine.cpus import usable_cpus
 
 NOOP_BUDGETS = {"processes": 0.5, "threads": 2.0, "asyncio": 2.5, "processes+asyncio": 1.0}  # us
 STRETCH = 1.05  # what a makespan may be of its lower bound

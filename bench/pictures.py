@@ -20,12 +20,12 @@ from _show import against, head, save, show, spread
 from outpace.record import states
 from outpace.record.timeline import Lane, Timeline
 from outpace.report import save as pictures
+from outpace.report.chrome_trace import trace
 from outpace.report.html import page
-from outpace.report.lanes import lanes_text
 from outpace.report.png import png
 from outpace.report.progress import EVERY, Progress, Screen
 from outpace.report.svg import svg
-from outpace.report.trace import trace
+from outpace.report.timeline_text import lanes_text
 
 CALLS = 200_000
 ITEMS, LANES, MODELS = 10_000, 32, 6

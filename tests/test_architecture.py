@@ -14,6 +14,9 @@ import outpace
 SOURCE = Path(outpace.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 MOST_IN_A_FUNCTION = 60  # with its docstring; the public doors have twenty lines of it
+# Where a class says what it is, and not what it should do: STYLE's noun phrases. The others follow.
+NOUNS_IN = ("cli", "errors.py", "experiments", "fetching", "machine", "racing", "record", "report")
+IMPERATIVES = {"Be", "Count", "Draw", "Have", "Hold", "Keep", "Know", "Read", "Say", "Write"}
 
 PUBLIC = {
     "Cancelled": None,
@@ -73,6 +76,19 @@ def test_no_module_has_the_name_of_a_public_function() -> None:
 
 def test_every_file_says_what_it_is_for_and_every_function_can_be_read_at_once() -> None:
     assert [complaint for path in FILES for complaint in complaints(path)] == []
+
+
+@pytest.mark.parametrize("room", NOUNS_IN)
+def test_a_class_says_what_it_is_in_a_noun_phrase(room) -> None:
+    paths = [path for path in FILES if path.relative_to(SOURCE).parts[0] == room]
+    assert paths
+    first_words = {
+        f"{node.name} in {path.relative_to(SOURCE)}": (ast.get_docstring(node) or " ").split()[:1]
+        for path in paths
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert {name: word for name, word in first_words.items() if IMPERATIVES & set(word)} == {}
 
 
 def complaints(path: Path) -> Iterator[str]:

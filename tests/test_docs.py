@@ -27,8 +27,8 @@ import outpace
 from outpace.cli import parser
 from outpace.flow.trace import Blocked
 from outpace.record import states
-from outpace.record.format import as_json
 from outpace.record.timeline import Lane, Timeline
+from outpace.record.timeline_json import as_json
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

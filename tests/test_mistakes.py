@@ -9,7 +9,7 @@ import pytest
 
 import outpace
 from outpace.errors import UsageError, UsageTypeError
-from outpace.fetching.request import make_getter
+from outpace.fetching.settings import make_getter
 
 
 class Hostile:

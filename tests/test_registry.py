@@ -9,7 +9,7 @@ import pytest
 
 import outpace
 from outpace.errors import ModelUnavailableError, UnknownModelError, UsageError, UsageTypeError
-from outpace.machine import usable_cpus
+from outpace.machine.cpus import usable_cpus
 from outpace.registry import MOST, names, opening
 
 ROOT = Path(__file__).parents[1]

@@ -20,7 +20,7 @@ from outpace.flow.show import View, as_outcomes, as_values, shown
 from outpace.registry import opening
 
 if TYPE_CHECKING:  # asyncio and the race are imported when they are used: they cost a plain map
-    from outpace.fetching.door import Fetch
+    from outpace.fetching.api import Fetch
     from outpace.flow.arun import AsyncRun
     from outpace.racing.result import Race
     from outpace.record.recorder import Recorder
@@ -263,7 +263,7 @@ def fetch(
 
     Raises `UsageError` or `UsageTypeError` before any work for arguments that cannot work.
     """
-    from outpace.fetching.door import open_fetch  # noqa: PLC0415 - not for a plain map
+    from outpace.fetching.api import open_fetch  # noqa: PLC0415 - not for a plain map
 
     return open_fetch(
         urls,
@@ -315,14 +315,14 @@ def race(
     that cannot run here is a row of the table that says why. Of a `KeyboardInterrupt`, and of the
     `SystemExit` of a SIGTERM, `race` is the race as far as it had come, if any item had ended.
     """
-    from outpace.racing.course import Course  # noqa: PLC0415
-    from outpace.racing.finish import carried  # noqa: PLC0415
+    from outpace.racing.api import run_race  # noqa: PLC0415
+    from outpace.racing.runner import RaceRunner  # noqa: PLC0415
     from outpace.report.save import PICTURES  # noqa: PLC0415
     from outpace.report.table import race_table  # noqa: PLC0415
 
     if name is not None and not isinstance(name, str):
         raise UsageTypeError(f"name is text, not {kind(name)}: {shown(name)}")
-    course = Course(
+    runner = RaceRunner(
         functions,
         items,
         models=models,
@@ -335,7 +335,7 @@ def race(
         record=record,
         progress=progress,
     )
-    return carried(course, name, race_table, PICTURES)
+    return run_race(runner, name, race_table, PICTURES)
 
 
 def register_joblib() -> None:

@@ -25,7 +25,8 @@ from outpace.flow.outstanding import Outstanding
 from outpace.flow.protocol import AsyncWorkers, Call, Care, Running, Usage, Workers
 from outpace.flow.show import seconds
 from outpace.flow.signals import undisturbed
-from outpace.machine import gil_enabled, run_delay, usable_cpus
+from outpace.machine.cpu_time import run_delay
+from outpace.machine.cpus import gil_enabled, usable_cpus
 from outpace.registry import ANY, elsewhere, opening
 
 ENOUGH = 0.03  # seconds measured before a choice is made, unless one item takes longer

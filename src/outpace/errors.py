@@ -21,35 +21,35 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
 
 
 class OutpaceError(Exception):
-    """Be the base of every exception that outpace itself raises."""
+    """The base of every exception that outpace itself raises."""
 
 
 class UsageError(OutpaceError, ValueError):
-    """Say that an argument or an option has a value that cannot be used."""
+    """A value of an argument or an option that cannot be used."""
 
 
 class UsageTypeError(OutpaceError, TypeError):
-    """Say that an argument is of a kind that cannot be used."""
+    """An argument of a kind that cannot be used."""
 
 
 class UnknownModelError(UsageError):
-    """Say that no model has this name, and which ones there are."""
+    """A name that no model has; the message says which ones there are."""
 
 
 class ModelUnavailableError(UsageError):
-    """Say that a model cannot run on this machine or Python, and what would make it run."""
+    """A model that cannot run on this machine or Python; the message says what would make it run."""
 
 
 class SetupError(OutpaceError, RuntimeError):
-    """Say that `setup` failed in a lane; `__cause__` is its own exception where it could travel."""
+    """A `setup` that failed in a lane; `__cause__` is its own exception where it could travel."""
 
 
 class WorkerStartError(OutpaceError, RuntimeError):
-    """Say that a worker process could not be started, with what it printed or raised."""
+    """A worker process that could not be started, with what it printed or raised."""
 
 
 class ItemTimeoutError(OutpaceError, TimeoutError):
-    """Say that an item took longer than its `timeout`, and where it was, when that could be seen.
+    """An item that took longer than its `timeout`, and where it was, when that could be seen.
 
     `seconds` is the timeout. `trace` is the stack of the stuck worker at that moment, as faulthandler
     writes it, None when there is none.
@@ -66,7 +66,7 @@ class ItemTimeoutError(OutpaceError, TimeoutError):
 
 
 class WorkerLostError(OutpaceError, RuntimeError):
-    """Say that the worker that had this item vanished: by a signal, an exit, or a kill.
+    """An item whose worker vanished: by a signal, an exit, or a kill.
 
     `exitcode` is as in `subprocess.Popen.returncode`: negative for a signal, None when unknown;
     `signal` is that signal's name. `peak_bytes` is the most memory that the worker ever had resident,
@@ -113,15 +113,15 @@ def _lost_again(cls: type[WorkerLostError], message: str, *facts: Any) -> Worker
 
 
 class TransferError(OutpaceError, TypeError):
-    """Say that an item or a result could not travel between processes, and which part of it."""
+    """An item or a result that could not travel between processes, and which part of it."""
 
 
 class RemoteError(OutpaceError, RuntimeError):
-    """Stand in for an exception that could not travel: its type's name, its text, its traceback."""
+    """What stands in for an exception that could not travel: its type's name, text and traceback."""
 
 
 class FetchError(OutpaceError, RuntimeError):
-    """Say why a page could not be fetched: `kind` groups causes that a person can act on.
+    """A page that could not be fetched, and why: `kind` groups causes that a person can act on.
 
     `page` is what came all the same (the body of a 404, say), `retry_after` the seconds that the site
     asks to be left alone.
@@ -142,4 +142,4 @@ class FetchError(OutpaceError, RuntimeError):
 
 
 class TemporaryFetchError(FetchError):
-    """Say that a page could not be fetched now, and may be a little later."""
+    """A page that could not be fetched now, and may be a little later."""

@@ -24,7 +24,7 @@ from outpace.errors import (
 from outpace.flow.amounts import check_positive
 from outpace.flow.protocol import AsyncWorkers, Call, Care, Driver, Host, Workers
 from outpace.flow.show import shown
-from outpace.machine import usable_cpus
+from outpace.machine.cpus import usable_cpus
 
 if TYPE_CHECKING:
     from outpace.drivers._elsewhere import Elsewhere

@@ -14,7 +14,7 @@ from outpace.drivers import _poller
 from outpace.drivers.curl import driver
 from outpace.errors import UnknownModelError, UsageTypeError
 from outpace.experiments import server
-from outpace.fetching.request import Getter
+from outpace.fetching.settings import Getter
 from outpace.fetching.transfer import Transfer
 from outpace.flow.data import Chunk
 from outpace.flow.protocol import Call

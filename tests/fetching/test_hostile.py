@@ -10,8 +10,8 @@ import pytest
 
 import outpace
 from outpace.errors import FetchError
-from outpace.fetching import addresses, transfer
-from outpace.fetching.kinds import ADVICE
+from outpace.fetching import public_addresses, transfer
+from outpace.fetching.errors import ADVICE
 
 pytest.importorskip("can_ada", reason="fetch needs can-ada: pip install can-ada builds it (C++)")
 
@@ -123,7 +123,7 @@ def test_a_private_address_is_refused_before_anything_is_sent(site):
 
 
 def test_a_redirect_to_a_private_address_is_refused_at_the_connection(site, monkeypatch):
-    monkeypatch.setattr(addresses, "is_public", lambda host: host == "127.0.0.1")
+    monkeypatch.setattr(public_addresses, "is_public", lambda host: host == "127.0.0.1")
 
     first, second = outpace.fetch(
         [site.url("good"), site.url("to-second")], public_only=True, retries=0
@@ -151,12 +151,12 @@ def test_a_name_for_a_private_address_is_refused_by_the_address(site):
     ],
 )  # fmt: skip
 def test_no_address_of_a_private_kind_is_public(address):
-    assert not addresses.is_public(address)
+    assert not public_addresses.is_public(address)
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111"])
 def test_an_address_of_the_internet_is_public(address):
-    assert addresses.is_public(address)
+    assert public_addresses.is_public(address)
 
 
 # Secure connections.

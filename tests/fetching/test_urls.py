@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outpace.errors import FetchError, UsageError, UsageTypeError
-from outpace.fetching.names import file_name, folder
-from outpace.fetching.request import check_header, make_getter
+from outpace.fetching.file_names import file_name, folder
+from outpace.fetching.settings import check_header, make_getter
 from outpace.fetching.urls import normaliser, redacted
 
 pytest.importorskip("can_ada", reason="fetch needs can-ada: pip install can-ada builds it (C++)")

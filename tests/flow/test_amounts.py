@@ -11,10 +11,10 @@ import pytest
 
 import outpace
 from outpace.errors import UsageError, UsageTypeError
-from outpace.fetching.request import make_getter
+from outpace.fetching.settings import make_getter
 from outpace.flow.amounts import check_positive, check_seconds, real, whole
 from outpace.flow.job import make_care
-from outpace.racing.course import Course
+from outpace.racing.runner import RaceRunner
 
 
 class Two:
@@ -40,12 +40,12 @@ def test_every_door_takes_whatever_is_a_whole_number(two: Any, tmp_path: Path) -
         assert type(run.summary.in_flight) is int
     run = outpace.map(abs, [-1], model="processes", max_items=two, max_memory=two, max_crashes=two)
     assert run.summary.workers == 1
-    course = Course(
+    runner = RaceRunner(
         abs, [-1], models=["threads"], workers=two, repeat=two, budget=two, in_flight={"threads": two}
     )  # fmt: skip
-    assert course.in_flight == {"threads": 2}
-    assert {type(n) for n in (course.workers, course.repeat, course.in_flight["threads"])} == {int}
-    assert Course(abs, [-1], in_flight=two).in_flight == 2
+    assert runner.in_flight == {"threads": 2}
+    assert {type(n) for n in (runner.workers, runner.repeat, runner.in_flight["threads"])} == {int}
+    assert RaceRunner(abs, [-1], in_flight=two).in_flight == 2
     assert type(outpace.Retry(two, wait=two, longest=two).times) is int
     with outpace.fetch([], into=tmp_path, in_flight=two, retries=two, workers=two, max_size=two):
         pass
@@ -61,7 +61,7 @@ def test_numbers_that_are_not_whole_are_seconds_and_shares() -> None:
         assert check_seconds("timeout", half) == 0.5
         assert type(outpace.Retry(wait=half).wait) is float
         assert type(make_getter(rate=half).rate) is float
-        assert type(Course(abs, [1], budget=half).budget_s) is float
+        assert type(RaceRunner(abs, [1], budget=half).budget_s) is float
         assert make_care(None, half, None) == make_care(None, 0.5, None)
 
 

@@ -20,7 +20,7 @@ from outpace.errors import (
 )
 from outpace.flow.data import Failure
 from outpace.flow.retry import Retry
-from outpace.machine import LONGEST_WAIT
+from outpace.machine.clocks import LONGEST_WAIT
 
 
 def pause(retry: Retry, attempt: int, error: BaseException, chance: float = 1.0) -> float | None:

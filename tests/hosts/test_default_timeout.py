@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outpace.machine import gil_enabled
+from outpace.machine.cpus import gil_enabled
 
 if TYPE_CHECKING:
     import subprocess

@@ -19,7 +19,7 @@ from outpace.errors import WorkerStartError
 from outpace.hosts import _launch, _template
 from outpace.hosts._group import RECORD
 from outpace.hosts._launch import Template
-from outpace.machine import more_threads
+from outpace.machine.ulimits import more_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

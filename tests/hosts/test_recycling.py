@@ -13,7 +13,7 @@ import pytest
 
 import outpace
 from outpace.errors import UsageError
-from outpace.machine import usable_memory
+from outpace.machine.memory import usable_memory
 
 if TYPE_CHECKING:
     from pathlib import Path

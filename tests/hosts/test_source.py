@@ -14,8 +14,8 @@ import cloudpickle
 import pytest
 
 import outpace
-from outpace import machine
 from outpace.hosts._wire import pack
+from outpace.machine import cpus
 
 
 def fails(item: int) -> float:
@@ -199,6 +199,6 @@ def test_a_cached_function_of_main_travels_with_its_cache_empty(run_python: Any)
 
 
 def test_a_cached_function_that_can_be_imported_is_imported() -> None:
-    cached = machine.usable_cpus
+    cached = cpus.usable_cpus
     assert isinstance(cached, type(functools.cache(len)))
     assert pack(cached, by_value=True).load() is cached

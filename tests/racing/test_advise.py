@@ -6,14 +6,14 @@ from outpace.flow.show import seconds
 from outpace.racing.advise import listed, recommend
 from outpace.racing.plan import Profile
 from outpace.racing.result import Entrant
-from outpace.racing.stats import Spread
+from outpace.racing.stats import MedianRange
 
 WAIT, COMPUTE = Profile(0.1, 0.001), Profile(0.2, 0.2)
 
 
 def entrant(model: str, makespan: float, startup: float = 0.0, **more) -> Entrant:
     """Make an entrant with three trials that differ by 1 %."""
-    spread = Spread(makespan, makespan * 0.99, makespan * 1.01, 3)
+    spread = MedianRange(makespan, makespan * 0.99, makespan * 1.01, 3)
     figures = {"startup_s": startup, "makespan_s": spread, "results": "same"} | more
     return Entrant(model, "f", **figures)
 

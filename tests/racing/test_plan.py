@@ -6,10 +6,10 @@ from outpace.racing import plan
 
 WAIT = plan.Profile(wall_s=0.1, cpu_s=0.002)
 COMPUTE = plan.Profile(wall_s=0.1, cpu_s=0.1)
-THREADS = plan.Kind(hosted=False, overlaps=True, native_async=False)
-TASKS = plan.Kind(hosted=False, overlaps=True, native_async=True)
-PROCESSES = plan.Kind(hosted=True, overlaps=False, native_async=False)
-PROCESS_TASKS = plan.Kind(hosted=True, overlaps=True, native_async=True)
+THREADS = plan.ModelTraits(hosted=False, overlaps=True, native_async=False)
+TASKS = plan.ModelTraits(hosted=False, overlaps=True, native_async=True)
+PROCESSES = plan.ModelTraits(hosted=True, overlaps=False, native_async=False)
+PROCESS_TASKS = plan.ModelTraits(hosted=True, overlaps=True, native_async=True)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ PROCESS_TASKS = plan.Kind(hosted=True, overlaps=True, native_async=True)
     ],
 )
 def test_each_model_gets_what_a_good_user_would_choose(kind, profile, wish, expected) -> None:
-    assert plan.setting(kind, profile, cpus=2, items=160, **wish) == expected
+    assert plan.choose_setting(kind, profile, cpus=2, items=160, **wish) == expected
 
 
 def test_nobody_may_run_longer_than_twice_serial_or_what_is_left() -> None:
@@ -52,10 +52,10 @@ def test_nobody_may_run_longer_than_twice_serial_or_what_is_left() -> None:
     ],
 )
 def test_another_round_is_run_when_it_is_asked_for_or_fits(facts, runs) -> None:
-    assert plan.again(**facts, budget_s=100.0, stopped=False) is runs
+    assert plan.runs_again(**facts, budget_s=100.0, stopped=False) is runs
 
 
 def test_a_stopped_entrant_never_runs_again() -> None:
-    assert not plan.again(
+    assert not plan.runs_again(
         trials=1, asked=5, last_s=0.1, elapsed_s=0.0, budget_s=100.0, stopped=True
     )

@@ -2,11 +2,11 @@
 
 import pytest
 
-from outpace.racing.stats import Spread, distinguishable
+from outpace.racing.stats import MedianRange, distinguishable
 
 
 def test_a_spread_has_the_median_and_the_range() -> None:
-    assert Spread.of([3.0, 1.0, 2.0]) == Spread(2.0, 1.0, 3.0, 3)
+    assert MedianRange.of([3.0, 1.0, 2.0]) == MedianRange(2.0, 1.0, 3.0, 3)
 
 
 @pytest.mark.parametrize(
@@ -21,5 +21,5 @@ def test_a_spread_has_the_median_and_the_range() -> None:
     ],
 )
 def test_two_spreads_are_told_apart_only_beyond_noise(a, b, apart) -> None:
-    assert distinguishable(Spread.of(a), Spread.of(b)) is apart
-    assert distinguishable(Spread.of(b), Spread.of(a)) is apart
+    assert distinguishable(MedianRange.of(a), MedianRange.of(b)) is apart
+    assert distinguishable(MedianRange.of(b), MedianRange.of(a)) is apart

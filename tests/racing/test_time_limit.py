@@ -11,7 +11,7 @@ import pytest
 
 import outpace
 from outpace.flow.signals import Terminated
-from outpace.racing import course, machine, plan
+from outpace.racing import controls, plan, runner
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="breaks in by a signal; needs POSIX")
 
@@ -22,8 +22,8 @@ SLACK = 10.0  # seconds beyond it, on a busy machine
 
 @pytest.fixture(autouse=True)
 def _no_controls(monkeypatch) -> None:
-    controls = machine.Controls({"threads": 1.0, "processes": 2.0}, {"threads": 20.0})
-    monkeypatch.setattr(course, "measure_controls", lambda: controls)
+    measured = controls.Controls({"threads": 1.0, "processes": 2.0}, {"threads": 20.0})
+    monkeypatch.setattr(runner, "measure_controls", lambda: measured)
 
 
 @pytest.fixture

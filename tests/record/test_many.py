@@ -22,17 +22,18 @@ import pytest
 import outpace
 from outpace.flow.data import Report, Settled
 from outpace.flow.trace import LONG, Trace
-from outpace.record import derive, outside, states
-from outpace.record.fill import FROM_SAMPLES, FROM_STEPS, fill
-from outpace.record.filling import Samples
-from outpace.record.format import as_json, from_json
-from outpace.record.gather import KEPT, Gathering
-from outpace.record.thin import MOST
+from outpace.record import metrics, states
+from outpace.record.collect import ITEMS_KEPT, Collector
+from outpace.record.intervals import FROM_SAMPLES, FROM_STEPS, add_intervals
+from outpace.record.lane_intervals import Samples
+from outpace.record.sampler import client
+from outpace.record.sampler.proc import WAIT_NAMES
+from outpace.record.thin import INTERVALS_KEPT
 from outpace.record.timeline import Timeline
-from outpace.record.waits import WAITS
+from outpace.record.timeline_json import as_json, from_json
 from outpace.report.html import page
-from outpace.report.lanes import lanes_text
 from outpace.report.svg import svg
+from outpace.report.timeline_text import lanes_text
 
 SLOTS, ITEM, STEP = 64, 0.064, 0.00001  # seconds of an item, and of each of its steps on the loop
 MIDDLE, LATE = 12_000, 120_000
@@ -79,13 +80,13 @@ def _report(
 
 
 def timeline_of(reports: Any, model: str = "asyncio", sampled: Any = None) -> Timeline:
-    gathering = Gathering("item {}".format)
+    collector = Collector("item {}".format)
     for settled in reports:
-        gathering.add(settled)
-    found = gathering.gathered(model)
+        collector.add(settled)
+    found = collector.collected(model)
     end = max(found.items.ended)
     timeline = Timeline(model, 0.0, end, 2, SLOTS, found.lanes, found.items)
-    fill(timeline, found, sampled or {})
+    add_intervals(timeline, found, sampled or {})
     return timeline
 
 
@@ -110,7 +111,7 @@ def assert_nothing_overlaps(timeline: Timeline) -> None:
 
 def assert_adds_up(timeline: Timeline) -> None:
     """Every lane's states make its span; and its time in items is what the items say."""
-    rows = derive.sums(timeline)
+    rows = metrics.seconds_by_state(timeline)
     walls = [0.0] * len(rows)
     for lane, wall_s in zip(timeline.items.lane, timeline.items.wall_s, strict=True):
         walls[lane] += wall_s
@@ -156,7 +157,7 @@ def test_what_a_loop_has_said_of_them_is_added_up_in_the_same_lanes(late):
     assert_rows_stand_for_all(late)
     busy = sum(late.items.cpu_s)
     assert busy == pytest.approx(LATE * 2 * STEP)
-    assert derive.total(late)[states.RUNNING] == pytest.approx(busy, rel=0.02)
+    assert metrics.total_by_state(late)[states.RUNNING] == pytest.approx(busy, rel=0.02)
     assert late.how == FROM_STEPS
     assert len(late.notes) == 2
 
@@ -164,9 +165,9 @@ def test_what_a_loop_has_said_of_them_is_added_up_in_the_same_lanes(late):
 def assert_rows_stand_for_all(timeline: Timeline) -> None:
     items = timeline.items
     assert sum(items.count) == LATE
-    assert list(items.count).count(1) >= KEPT * 0.9  # one by one, as far as they are kept
-    assert len(items) <= KEPT * 1.1
-    assert len(timeline.intervals) <= MOST
+    assert list(items.count).count(1) >= ITEMS_KEPT * 0.9  # one by one, as far as they are kept
+    assert len(items) <= ITEMS_KEPT * 1.1
+    assert len(timeline.intervals) <= INTERVALS_KEPT
     assert_nothing_overlaps(timeline)
     assert_adds_up(timeline)
 
@@ -174,7 +175,9 @@ def assert_rows_stand_for_all(timeline: Timeline) -> None:
 @pytest.mark.slow
 def test_a_loop_has_been_as_busy_as_its_slots_however_many_items_there_were(late):
     loop = next(n for n, lane in enumerate(late.lanes) if lane.kind == "loop")
-    assert derive.sums(late)[loop][states.RUNNING] == pytest.approx(LATE * 2 * STEP, rel=0.02)
+    assert metrics.seconds_by_state(late)[loop][states.RUNNING] == pytest.approx(
+        LATE * 2 * STEP, rel=0.02
+    )
 
 
 @pytest.mark.slow
@@ -182,8 +185,10 @@ def test_what_blocked_a_loop_is_seen_among_all_that_is_added_up():
     timeline = timeline_of(scattered(LATE, steps=2, long=5_000))
 
     loop = next(n for n, lane in enumerate(timeline.lanes) if lane.kind == "loop")
-    assert derive.sums(timeline)[loop][states.BLOCKING] == pytest.approx(4 * LONG, rel=0.01)
-    assert derive.total(timeline)[states.BLOCKING] == pytest.approx(4 * LONG, rel=0.01)
+    assert metrics.seconds_by_state(timeline)[loop][states.BLOCKING] == pytest.approx(
+        4 * LONG, rel=0.01
+    )
+    assert metrics.total_by_state(timeline)[states.BLOCKING] == pytest.approx(4 * LONG, rel=0.01)
 
 
 def test_items_of_a_lane_share_rows_and_long_ones_have_their_own():
@@ -229,12 +234,12 @@ def test_what_threads_waited_for_is_there_however_many_items_they_had():
             samples.ended.append((n + 1) / 10)
             samples.cpu_s.append(0.025)
             samples.ready_s.append(0.0)
-            samples.wait.append(WAITS.index("network" if lane else "gil"))
+            samples.wait.append(WAIT_NAMES.index("network" if lane else "gil"))
 
     timeline = timeline_of(reports, "threads", sampled)
 
     assert timeline.how == FROM_SAMPLES
-    sums = derive.sums(timeline)
+    sums = metrics.seconds_by_state(timeline)
     for lane, state in ((0, states.GIL), (1, states.NETWORK)):
         assert sums[lane][state] == pytest.approx(75 * 0.75, rel=0.01)
         assert sums[lane][states.RUNNING] == pytest.approx(75 * 0.25, rel=0.01)
@@ -242,35 +247,35 @@ def test_what_threads_waited_for_is_there_however_many_items_they_had():
 
 @pytest.mark.slow
 def test_a_look_in_the_middle_changes_nothing_of_the_end():
-    looked, not_looked = Gathering("item {}".format), Gathering("item {}".format)
+    looked, not_looked = Collector("item {}".format), Collector("item {}".format)
     for n, (one, other) in enumerate(zip(scattered(LATE), scattered(LATE), strict=True)):
         looked.add(one)
         not_looked.add(other)
         if n in (100, 2100):
-            looked.gathered("asyncio")
+            looked.collected("asyncio")
 
-    assert looked.gathered("asyncio").items == not_looked.gathered("asyncio").items
+    assert looked.collected("asyncio").items == not_looked.collected("asyncio").items
 
 
 @pytest.mark.slow
 def test_what_is_held_of_a_run_does_not_grow_with_it():
-    gathering, most = Gathering("item {}".format), 0
+    collector, most = Collector("item {}".format), 0
     for settled in scattered(LATE * 2, steps=1):
-        gathering.add(settled)
-        most = max(most, len(gathering))
+        collector.add(settled)
+        most = max(most, len(collector))
 
-    assert most <= 1.6 * KEPT
-    assert len(gathering.gathered("asyncio").past) <= MOST / 2
+    assert most <= 1.6 * ITEMS_KEPT
+    assert len(collector.collected("asyncio").past) <= INTERVALS_KEPT / 2
 
 
 @pytest.mark.slow
 def test_steps_without_end_do_not_take_memory_without_end():
-    gathering = Gathering("item {}".format)
+    collector = Collector("item {}".format)
     for settled in scattered(1_000, steps=1_500):
-        gathering.add(settled)
+        collector.add(settled)
 
-    found = gathering.gathered("asyncio")
-    assert len(found.past) <= MOST / 2
+    found = collector.collected("asyncio")
+    assert len(found.past) <= INTERVALS_KEPT / 2
     assert sum(len(k.trace.owners) for k, _ in kept_of(found)) <= 1_200_000
     assert list(found.items.count) == [1] * 1_000
 
@@ -348,7 +353,7 @@ def test_loops_in_processes_that_really_ran_twelve_thousand():
     assert timeline.how.startswith(FROM_STEPS)
 
 
-@pytest.mark.skipif(not outside.possible(), reason="threads are seen from outside on Linux")
+@pytest.mark.skipif(not client.possible(), reason="threads are seen from outside on Linux")
 def test_threads_that_really_ran_twelve_thousand():
     timeline = ran(lambda _: time.sleep(0.0005), "threads", "full", in_flight=8)
 

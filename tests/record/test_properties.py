@@ -7,13 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from outpace.record import derive, states
-from outpace.record.fill import fill
-from outpace.record.fold import partition, rows
-from outpace.record.format import as_json, from_json
-from outpace.record.gather import Gathered
-from outpace.record.grid import amounts, cells
+from outpace.record import metrics, states
+from outpace.record.collect import Collected
+from outpace.record.intervals import add_intervals
+from outpace.record.lanes import partition, rows
+from outpace.record.raster import rasterise, stretches
 from outpace.record.timeline import KINDS, LANE_KINDS, Items, Lane, Timeline
+from outpace.record.timeline_json import as_json, from_json
 
 COLUMNS, LEVELS = 60, 12
 LABELS = st.sampled_from(["", "page 1", "ü", "\ud800", "</script>", "\x00"])
@@ -48,7 +48,7 @@ def timelines(draw: st.DrawFn) -> Timeline:
 @SLOWLY
 @given(timelines())
 def test_the_states_of_a_lane_add_up_to_its_span(timeline):
-    for row in derive.sums(timeline):
+    for row in metrics.seconds_by_state(timeline):
         assert sum(row) == pytest.approx(timeline.span_s, abs=1e-6)
         assert min(row) >= 0
 
@@ -56,7 +56,7 @@ def test_the_states_of_a_lane_add_up_to_its_span(timeline):
 @SLOWLY
 @given(timelines())
 def test_the_shares_of_all_lane_time_add_up_to_one(timeline):
-    whole = sum(derive.shares(timeline))
+    whole = sum(metrics.shares(timeline))
 
     if timeline.span_s > 0 and any(lane.kind != "loop" for lane in timeline.lanes):
         assert whole == pytest.approx(1)
@@ -68,10 +68,10 @@ def test_the_shares_of_all_lane_time_add_up_to_one(timeline):
 @given(timelines(), st.integers(1, 80))
 def test_the_strips_hold_all_that_was_measured(timeline, bins):
     step = timeline.span_s / bins
-    busy = sum(derive.cores_busy(timeline, bins)) * step
-    items = sum(derive.in_flight(timeline, bins)) * step
+    busy = sum(metrics.cores_busy(timeline, bins)) * step
+    items = sum(metrics.in_flight(timeline, bins)) * step
 
-    on_cpu = sum(derive.total(timeline)[n] for n in states.ON_CPU)
+    on_cpu = sum(metrics.total_by_state(timeline)[n] for n in states.ON_CPU)
     if any(lane.kind == "slot" for lane in timeline.lanes):
         assert busy <= on_cpu + 1e-6  # one loop is at most one core
     else:
@@ -94,8 +94,8 @@ def test_rows_hold_every_lane_once(timeline, most):
 @given(timelines(), st.integers(1, 5))
 def test_a_picture_has_as_much_of_a_state_as_the_lanes_had(timeline, most):
     drawn = rows(timeline, most)
-    grid = amounts(timeline, drawn, COLUMNS, timeline.began, timeline.ended)
-    sums = derive.sums(timeline)
+    grid = rasterise(timeline, drawn, COLUMNS, timeline.began, timeline.ended)
+    sums = metrics.seconds_by_state(timeline)
 
     for row, by_state in zip(drawn, grid, strict=True):
         for state in range(len(states.STATES)):
@@ -103,7 +103,7 @@ def test_a_picture_has_as_much_of_a_state_as_the_lanes_had(timeline, most):
                 spent = sum(sums[lane][state] for lane in row.lanes) / len(row.lanes)
                 seen = sum(by_state.get(state, [])) * timeline.span_s / COLUMNS
                 assert seen == pytest.approx(spent, abs=1e-6)
-        for cell in cells(by_state, LEVELS):
+        for cell in stretches(by_state, LEVELS):
             assert sum(height for _, height in cell.layers) <= LEVELS
             assert 0 <= cell.first < cell.last <= COLUMNS
 
@@ -151,12 +151,12 @@ def test_a_timeline_from_items_alone_claims_no_more_than_the_clocks_said(spans, 
     timeline = Timeline(
         "m", 0.0, end, 2, 9, [Lane("thread", 0, n) for n in range(len(spans))], items
     )
-    fill(timeline, Gathered(items, timeline.lanes, [(None, -1)] * len(spans)), {})
+    add_intervals(timeline, Collected(items, timeline.lanes, [(None, -1)] * len(spans)), {})
 
-    total = derive.total(timeline)
+    total = metrics.total_by_state(timeline)
     assert total[states.RUNNING] == pytest.approx(sum(items.wall_s) * min(1.0, busy), abs=1e-9)
     assert all(timeline.intervals.sampled)
-    for row in derive.sums(timeline):
+    for row in metrics.seconds_by_state(timeline):
         assert sum(row) == pytest.approx(end)
 
 
@@ -168,7 +168,7 @@ def test_a_distribution_counts_every_item(times):
         items.add(n, 0, 0.0, seconds * count, count=count)
     timeline = Timeline("m", 0.0, 1e6, 1, 1, [Lane("main")], items)
 
-    found = derive.durations(timeline)
+    found = metrics.durations(timeline)
 
     assert sum(found.counts) == sum(count for _, count in times)
     assert found.least <= found.median <= found.p90 <= found.p99 <= found.most

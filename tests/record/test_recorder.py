@@ -16,11 +16,12 @@ import outpace
 from outpace.errors import UsageError
 from outpace.experiments import pages, server
 from outpace.experiments.sums import sum_of_squares
-from outpace.machine import usable_cpus
-from outpace.record import derive, outside, states
+from outpace.machine.cpus import usable_cpus
+from outpace.record import metrics, states
+from outpace.record.sampler import client, gil
 from outpace.record.timeline import Timeline
 
-linux = pytest.mark.skipif(not outside.possible(), reason="threads are seen from outside on Linux")
+linux = pytest.mark.skipif(not client.possible(), reason="threads are seen from outside on Linux")
 SUMS = [400_000 + n for n in range(48)]  # a second: who looks begins late on a busy machine
 
 
@@ -51,13 +52,13 @@ def recorded(fn: Any, items: Any, model: str, record: Any = "full", **options: A
 
 def assert_whole(timeline: Timeline) -> None:
     """The states of each lane add up to its span, within 2 %."""
-    for row in derive.sums(timeline):
+    for row in metrics.seconds_by_state(timeline):
         assert sum(row) == pytest.approx(timeline.span_s, rel=0.02)
         assert min(row) >= 0
 
 
 def seconds(timeline: Timeline) -> dict[str, float]:
-    return dict(zip(states.NAMES, derive.total(timeline), strict=True))
+    return dict(zip(states.NAMES, metrics.total_by_state(timeline), strict=True))
 
 
 def on_cpu(found: dict[str, float]) -> float:
@@ -94,7 +95,7 @@ def test_processes_that_compute_use_the_cores_there_are():
     assert on_cpu(found) + found["ready"] >= 0.85 * busy  # each on a core, or robbed of it
     assert found["waiting-gil"] <= 0.05 * busy
     assert on_cpu(found) == pytest.approx(run.summary.cpu_s, rel=0.35)
-    assert max(derive.cores_busy(timeline, 20)) <= usable_cpus() * 1.1
+    assert max(metrics.cores_busy(timeline, 20)) <= usable_cpus() * 1.1
     assert [lane.name for lane in timeline.lanes] == ["process 0", "process 1"]
 
 
@@ -110,7 +111,7 @@ def test_asyncio_waits_for_pages():
     assert waiting >= 0.9 * worked
     assert timeline.items.label[0] == urls[0]
     loop = next(n for n, lane in enumerate(timeline.lanes) if lane.kind == "loop")
-    on_loop = derive.sums(timeline)[loop]
+    on_loop = metrics.seconds_by_state(timeline)[loop]
     assert sum(on_loop[n] for n in states.ON_CPU) == pytest.approx(on_cpu(found), rel=0.25)
 
 
@@ -131,7 +132,7 @@ def test_a_mixed_job_waits_and_computes_by_its_parts(fn, model):
 
     found = seconds(timeline)
     assert on_cpu(found) == pytest.approx(count * 0.005, rel=0.35)
-    asleep = found["waiting-sleep"] if fn is mixed and outside.possible() else found["waiting"]
+    asleep = found["waiting-sleep"] if fn is mixed and client.possible() else found["waiting"]
     # Whoever looks seldom, on a busy machine, cannot tell a sleep from having to wait for a core.
     assert asleep + found["waiting"] + found["ready"] >= 0.8 * count * 0.015
     assert asleep >= 0.25 * count * 0.015
@@ -207,7 +208,7 @@ def test_replaced_workers_are_seen_too():
 
 @linux
 def test_the_lock_of_the_interpreter_is_found():
-    file, offset = outside.variable()
+    file, offset = gil.gil_in_file()
 
     assert Path(file).exists()
     assert offset > 0

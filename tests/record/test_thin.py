@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from outpace.record import derive, states
+from outpace.record import metrics, states
 from outpace.record.thin import FewIntervals, FewItems, thinned
 from outpace.record.timeline import Intervals, Lane, Timeline
 
@@ -44,14 +44,14 @@ def test_few_enough_stay_as_exact_as_they_are():
 
 def test_too_many_are_added_up_lane_by_lane():
     timeline = bins(4, 2000)
-    before = derive.sums(timeline)
+    before = metrics.seconds_by_state(timeline)
 
     again = thinned(timeline, 100, 800)
 
     assert (len(timeline.items), len(timeline.intervals)) == (8_000, 16_000)
     assert 30 <= len(again.items) <= 100
     assert 200 <= len(again.intervals) <= 800
-    for was, now in zip(before, derive.sums(again), strict=True):
+    for was, now in zip(before, metrics.seconds_by_state(again), strict=True):
         assert now == pytest.approx(was, abs=1e-6)
     assert sum(again.items.count) == 8_000
     assert sum(again.items.cpu_s) == pytest.approx(sum(timeline.items.cpu_s))
@@ -153,11 +153,11 @@ def check(rows: list[Row], lanes: int, most: int) -> None:
     for each in sorted(rows, key=lambda each: each[2]):
         few.add(*each)
         timeline.intervals.add(*each)
-    before = derive.sums(timeline)
+    before = metrics.seconds_by_state(timeline)
 
     timeline.intervals = few.rows()
 
-    for was, now in zip(before, derive.sums(timeline), strict=True):
+    for was, now in zip(before, metrics.seconds_by_state(timeline), strict=True):
         assert now == pytest.approx(was, abs=1e-9)
     by_lane: dict[int, dict[tuple[float, float], float]] = {}
     for lane, _, began, ended, share, _ in rows_of(timeline.intervals):

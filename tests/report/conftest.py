@@ -26,7 +26,7 @@ import pytest
 
 from outpace.flow.trace import Blocked
 from outpace.racing.result import Entrant, Race, Recommendation
-from outpace.racing.stats import Spread
+from outpace.racing.stats import MedianRange
 from outpace.record import states
 from outpace.record.timeline import Lane, Timeline
 from outpace.report.save import PICTURES
@@ -96,8 +96,10 @@ def asyncio() -> Timeline:
 def race(threads: Timeline, asyncio: Timeline) -> Race:
     """Return a race of the two, and of one that could not run."""
     entrants = [
-        Entrant("threads", "f", startup_s=0.1, makespan_s=Spread(1.0, 0.9, 1.1, 3), results="same"),
-        Entrant("asyncio", EVIL, startup_s=0.0, makespan_s=Spread(0.05, 0.04, 0.06, 3)),
+        Entrant(
+            "threads", "f", startup_s=0.1, makespan_s=MedianRange(1.0, 0.9, 1.1, 3), results="same"
+        ),
+        Entrant("asyncio", EVIL, startup_s=0.0, makespan_s=MedianRange(0.05, 0.04, 0.06, 3)),
         Entrant("dask", "f", "not-eligible", f"it is not installed {EVIL}"),
     ]
     entrants[0].timeline, entrants[1].timeline = threads, asyncio

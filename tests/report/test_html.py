@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from outpace.record import derive, states
-from outpace.record.fold import rows
-from outpace.record.grid import amounts
+from outpace.record import metrics, states
+from outpace.record.lanes import rows
+from outpace.record.raster import rasterise
 from outpace.record.timeline import Lane, Timeline
 from outpace.report.html import ROWS
 from outpace.report.html import page as page_of
@@ -65,7 +65,7 @@ def test_where_the_time_went_is_drawn_for_each_and_adds_up(threads, asyncio):
             for n, w in re.findall(r'class="f(\d+)" x="[^"]+" width="([^"]+)"', bar)
         }
         assert sum(sizes.values()) == pytest.approx(100, abs=0.1)
-        for state, share in enumerate(derive.shares(timeline)):
+        for state, share in enumerate(metrics.shares(timeline)):
             assert sizes.get(state, 0) == pytest.approx(100 * share, abs=0.01)
 
 
@@ -217,13 +217,13 @@ def test_the_page_shows_the_sums_that_python_makes(race, page, browser):
             n,
         )
         drawn = rows(timeline, ROWS)
-        expected = amounts(timeline, drawn, 50, timeline.began, timeline.ended)
+        expected = rasterise(timeline, drawn, 50, timeline.began, timeline.ended)
         for found, wanted in zip(seen[0], expected, strict=True):
             assert {state for state, _ in found} == set(wanted)
             for state, line in found:
                 assert line == pytest.approx(wanted[state], abs=1e-3)
-        assert seen[1] == pytest.approx(derive.cores_busy(timeline, 50), abs=1e-3)
-        assert seen[2] == pytest.approx(derive.in_flight(timeline, 50), abs=1e-3)
+        assert seen[1] == pytest.approx(metrics.cores_busy(timeline, 50), abs=1e-3)
+        assert seen[2] == pytest.approx(metrics.in_flight(timeline, 50), abs=1e-3)
 
 
 @pytest.mark.slow
@@ -245,7 +245,7 @@ def test_the_lanes_have_the_colours_of_their_states(race, page, browser):
     """)
 
     gil, cpu = counts["213,94,0"], counts["0,158,115"]
-    shares = derive.shares(race.timeline("threads"))
+    shares = metrics.shares(race.timeline("threads"))
     assert gil / cpu == pytest.approx(shares[states.GIL] / shares[states.RUNNING], rel=0.05)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import outpace
 from outpace.errors import UsageError
-from outpace.racing.read import read
+from outpace.racing.race_json import read
 from outpace.report.save import SUFFIXES
 
 PNG = pytest.param(".png", marks=pytest.mark.needs_fonts)

@@ -5,11 +5,11 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from outpace.record import derive, states
-from outpace.record.fold import rows
+from outpace.record import metrics, states
+from outpace.record.lanes import rows
 from outpace.record.timeline import Lane, Timeline
-from outpace.report.panel import PLOT, ROW, ROWS
 from outpace.report.svg import svg
+from outpace.report.svg_panel import PLOT, ROW, ROWS
 
 SPACE = "{http://www.w3.org/2000/svg}"
 
@@ -55,7 +55,7 @@ def test_each_state_of_each_row_covers_as_much_as_was_measured(threads, asyncio,
     for timeline in (threads, asyncio):
         if attribute == "data-enlarged" and timeline is threads:
             continue
-        group, sums = panel(root, timeline.model, attribute), derive.sums(timeline)
+        group, sums = panel(root, timeline.model, attribute), metrics.seconds_by_state(timeline)
         width = float(group.get("data-width"))
         seen_rows = lanes(group)
         assert len(seen_rows) == len(rows(timeline, ROWS))

@@ -1,7 +1,7 @@
 """What a race looks like."""
 
 from outpace.racing.result import Entrant, Race, Recommendation
-from outpace.racing.stats import Spread
+from outpace.racing.stats import MedianRange
 from outpace.report.progress import Line
 from outpace.report.table import race_table
 
@@ -11,15 +11,16 @@ JOB = {"name": "pages", "items": 160, "item_wall_s": 0.1, "item_cpu_s": 0.001, "
 
 def make() -> Race:
     """Make a race with a row of each kind."""
-    spread = Spread(0.14, 0.13, 0.15, 3)
+    spread = MedianRange(0.14, 0.13, 0.15, 3)
     figures = {"startup_s": 0.01, "cpu_s": 0.05, "peak_rss_bytes": 50_000_000, "results": "same"}
+    whole = MedianRange(16.0, 16.0, 16.0, 1)
     entrants = [
-        Entrant("serial", "f", "ran", None, 1, 1, makespan_s=Spread(16.0, 16.0, 16.0, 1), **figures),
+        Entrant("serial", "f", "ran", None, 1, 1, makespan_s=whole, **figures),
         Entrant("asyncio", "f", "ran", None, 1, 160, makespan_s=spread, speedup=114.2, **figures),
         Entrant("dask", "f", "not-eligible", "dask is not installed: pip install dask"),
         Entrant(
             "threads", "f", "stopped", "stopped after 2 s", 1, 5,
-            makespan_s=Spread(99.0, 99.0, 99.0, 0), **figures,
+            makespan_s=MedianRange(99.0, 99.0, 99.0, 0), **figures,
         ),
     ]  # fmt: skip
     return Race(MACHINE, JOB, entrants, Recommendation("asyncio", ("it is fast",)), ["a note"])

@@ -114,8 +114,8 @@ def run(options: argparse.Namespace) -> int:
     """Fetch; print the summary; return 0, or 1 when pages failed."""
     import json  # noqa: PLC0415 - not for --help
 
-    from outpace.fetching.door import open_fetch  # noqa: PLC0415
-    from outpace.report.fetched import progress, summary  # noqa: PLC0415
+    from outpace.fetching.api import open_fetch  # noqa: PLC0415
+    from outpace.report.fetch_summary import progress, summary  # noqa: PLC0415
     from outpace.report.progress import Line  # noqa: PLC0415
     from outpace.report.save import write  # noqa: PLC0415
 
@@ -171,8 +171,8 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def _urls(options: argparse.Namespace) -> Iterator[str]:
     """Return all URLs that were given, in the order of the arguments and then of the files."""
-    from outpace.fetching import source  # noqa: PLC0415 - not for --help
-    from outpace.fetching.request import make_getter  # noqa: PLC0415
+    from outpace.fetching import url_source  # noqa: PLC0415 - not for --help
+    from outpace.fetching.settings import make_getter  # noqa: PLC0415
 
     again = options.retry_failed is not None or options.update
     if again and options.urls:
@@ -184,7 +184,7 @@ def _urls(options: argparse.Namespace) -> Iterator[str]:
     if options.column is not None and not options.input:
         raise UsageError("--column is of a file, and there is no -i FILE")
     getter = make_getter(**_settings(options))
-    files = [source.read(path, options.column, getter) for path in options.input]
+    files = [url_source.read(path, options.column, getter) for path in options.input]
     return itertools.chain(options.urls, *files)
 
 

@@ -64,9 +64,9 @@ def write(options: argparse.Namespace, race: Race | Timeline, files: Iterable[st
 def show(options: argparse.Namespace, race: Race | Timeline) -> None:
     """Print the table, and the lanes if they were asked for, fitting the terminal."""
     from outpace.racing.result import Race  # noqa: PLC0415
-    from outpace.report.lanes import lanes_text, wants_colour  # noqa: PLC0415
     from outpace.report.save import timelines  # noqa: PLC0415
     from outpace.report.table import race_table  # noqa: PLC0415
+    from outpace.report.timeline_text import lanes_text, wants_colour  # noqa: PLC0415
 
     stream = sys.stdout
     on_terminal = stream is not None and stream.isatty()

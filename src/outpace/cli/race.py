@@ -14,7 +14,7 @@ from outpace.flow.signals import Terminated
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from outpace.cli.apart import Note
+    from outpace.cli.race_process import Note
     from outpace.experiments.catalogue import Experiment
     from outpace.racing.result import Race
 
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     items = _items(options)
     if not options.is_program:
         return _run(options, items, None)
-    from outpace.cli.apart import watched  # noqa: PLC0415 - not for --help
+    from outpace.cli.race_process import watched  # noqa: PLC0415 - not for --help
 
     return watched(
         lambda note: _run(options, items, note),
@@ -102,7 +102,7 @@ def _run(options: argparse.Namespace, items: list[Any] | None, note: Note | None
     end: BaseException | None = None
     with _experiment(options, items) as experiment:
         try:
-            finished = _carried(options, experiment, line, note)
+            finished = _run_race(options, experiment, line, note)
         except (KeyboardInterrupt, Terminated) as interrupt:
             finished, end = getattr(interrupt, "race", None), interrupt
             if finished is None:
@@ -120,21 +120,21 @@ def _run(options: argparse.Namespace, items: list[Any] | None, note: Note | None
     return exit_code(finished) if well else 1
 
 
-def _carried(
+def _run_race(
     options: argparse.Namespace, experiment: Experiment, line: Any, note: Note | None
 ) -> Race:
     """Run the race that was asked for."""
-    from outpace.racing.course import Course  # noqa: PLC0415
-    from outpace.racing.finish import carried  # noqa: PLC0415
+    from outpace.racing.api import run_race  # noqa: PLC0415
+    from outpace.racing.runner import RaceRunner  # noqa: PLC0415
     from outpace.report.save import PICTURES  # noqa: PLC0415
     from outpace.report.table import race_table  # noqa: PLC0415
 
     def progress(text: str) -> None:
         line(text)
         if note is not None:
-            note.write(text, course.budget_s if course.began else None)
+            note.write(text, runner.budget_s if runner.began else None)
 
-    course = Course(
+    runner = RaceRunner(
         list(experiment.functions),
         experiment.items,
         models=options.models,
@@ -147,7 +147,7 @@ def _carried(
         progress=progress,
         board=None if note is None else note.board,
     )
-    return carried(course, experiment.name, race_table, PICTURES)
+    return run_race(runner, experiment.name, race_table, PICTURES)
 
 
 def exit_code(race: Race) -> int:

@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read the race; write what was asked for, or print the table if nothing was."""
-    from outpace.racing.read import read  # noqa: PLC0415 - not for --help
+    from outpace.racing.race_json import read  # noqa: PLC0415 - not for --help
 
     pictures.check(options)
     race = read(options.race)

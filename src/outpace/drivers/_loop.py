@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from outpace.flow.forks import free_in_forks, in_a_fork
-from outpace.machine import enough_descriptors
+from outpace.machine.ulimits import enough_descriptors
 
 # What one thread has found free, no other takes meanwhile.
 _making = free_in_forks(threading.Lock())

@@ -29,7 +29,8 @@ from outpace.drivers._where import Site, advice, locate, stack_of
 from outpace.flow.board import Board
 from outpace.flow.forks import free_in_forks
 from outpace.flow.trace import LONG, How, Sighting
-from outpace.record.waits import by_syscall, is_for_gil, spent
+from outpace.record.sampler.gil import is_for_gil
+from outpace.record.sampler.proc import by_syscall, spent
 
 PERIOD = LONG / 2  # seconds between two looks at the board
 AGAIN = 0.01  # seconds between two looks at a step that is long

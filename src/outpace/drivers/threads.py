@@ -32,7 +32,7 @@ from outpace.flow.ending import HURRY
 from outpace.flow.forks import in_a_fork
 from outpace.flow.protocol import Call, Driver, InThisProcess, Running
 from outpace.flow.signals import Terminated, interruptible, undisturbed
-from outpace.machine import more_threads
+from outpace.machine.ulimits import more_threads
 
 
 class Threads(Driver):

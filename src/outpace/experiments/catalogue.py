@@ -17,7 +17,7 @@ LATENCY = 0.1  # seconds that our own server lets a page wait: as from a site th
 
 @dataclass(slots=True, frozen=True)
 class Experiment:
-    """Be the arguments of a race, and the published seconds to show beside it."""
+    """The arguments of a race, and the published seconds to show beside it."""
 
     name: str
     functions: Sequence[Callable[..., Any]]

@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from outpace.fetching.request import Getter
+from outpace.fetching.settings import Getter
 from outpace.fetching.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ HOSTS_KEPT = 100  # sites whose connection one `requests.Session` keeps open; it
 
 
 class Page(NamedTuple):
-    """Be what was read from one URL; `size` in bytes, as decoded from what travelled."""
+    """What was read from one URL; `size` in bytes, as decoded from what travelled."""
 
     url: str
     status: int
@@ -70,7 +70,7 @@ def fetcher() -> Fetcher:
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Fetcher(Getter):
-    """Be a getter whose pages look like those of the two functions."""
+    """Settings whose pages look like those of the two functions."""
 
     def transfer(self, timeout: float | None = None) -> Transfer:
         """Make a transfer."""
@@ -78,7 +78,7 @@ class Fetcher(Getter):
 
 
 class _Transfer(Transfer):
-    """Be a transfer whose value is a `Page` of this file."""
+    """A transfer whose value is a `Page` of this file."""
 
     def end(self, code: int, words: str) -> Any:
         """Return the page; raise `FetchError`."""

@@ -41,7 +41,7 @@ START_SECONDS: Final = 20.0  # a server starts in about 0.2; this only ends a wa
 
 
 class Clock(Protocol):
-    """Be the part of an event loop that a latency needs; tests have one in virtual time."""
+    """The part of an event loop that a latency needs; tests have one in virtual time."""
 
     def time(self) -> float:
         """Tell the time in seconds."""
@@ -53,7 +53,7 @@ class Clock(Protocol):
 
 
 class Latency:
-    """Hold every answer back for as many seconds as `latency` says, then send it.
+    """The queue of answers, each of which is sent `latency` seconds after its request.
 
     One latency for all means that answers fall due in the order in which requests were read: a
     queue and one timer do, where a timer for each request would cost more and may change the order.
@@ -85,7 +85,7 @@ class Latency:
 
 
 class Connection(asyncio.Protocol):
-    """Read the requests of one client, and send it the answers in the same order."""
+    """One client: its requests are read, and the answers sent to it in the same order."""
 
     _transport: asyncio.Transport
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from outpace.errors import UsageError
-from outpace.fetching.seen import Counted
+from outpace.fetching.seen_urls import Counted
 from outpace.fetching.sinks import cannot_write
 
 try:
@@ -30,7 +30,7 @@ Line = dict[str, Any]
 
 
 class Manifest:
-    """Be a manifest that is being written."""
+    """A manifest that is being written."""
 
     def __init__(self, path: Path, *, again: bool = False) -> None:
         """Open it for more lines; with `again` they replace those of the same URLs at the end."""

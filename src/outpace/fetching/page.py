@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Page(NamedTuple):
-    """Be what came from one URL.
+    """One page: what came from one URL.
 
     `url` is what was asked for, normalised; `final_url` where it was found after redirects. `size` in
     bytes and `sha256` (hexadecimal, None where nobody asked for it) are of the body as the site meant

@@ -29,7 +29,7 @@ SLOW_DOWN = frozenset((429, 503))
 
 
 class Rules(Protocol):
-    """Be what a site's robots.txt says."""
+    """What a site's robots.txt says."""
 
     delay: float
 
@@ -39,13 +39,13 @@ class Rules(Protocol):
 
 
 class Preliminary(NamedTuple):
-    """Be a request of our own that comes before those of a host: for its robots.txt."""
+    """A request of our own that comes before those of a site: for its robots.txt."""
 
     url: str
 
 
 class Hopeless(NamedTuple):
-    """Be a request that fails before it goes out: what was given is no URL."""
+    """A request that fails before it goes out: what was given is no URL."""
 
     text: str
     why: str
@@ -53,7 +53,7 @@ class Hopeless(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Host:
-    """Be what is known of one host: all of it changes."""
+    """One site, a host and port, and what is known of it: all of it changes."""
 
     name: str
     limit: int
@@ -77,7 +77,7 @@ Ticket = tuple[int, Any, Host, FetchError | None]
 
 
 class Politeness:
-    """Decide which request goes out when."""
+    """The order in which requests go out, and when each may."""
 
     def __init__(
         self,

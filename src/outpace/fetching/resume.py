@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from outpace.errors import UsageError
-from outpace.fetching.kinds import ADVICE
+from outpace.fetching.errors import ADVICE
 from outpace.fetching.manifest import Line, read, rewrite
-from outpace.fetching.seen import Counted
+from outpace.fetching.seen_urls import Counted
 from outpace.fetching.urls import redacted
 from outpace.flow.show import shown
 
 
 @dataclass(slots=True, eq=False)
 class Done:
-    """Know which lines of the input have theirs in the manifest: as often as they stand there."""
+    """The lines of the input that have theirs in the manifest, as often as they stand there."""
 
     count: int = 0
     _written: Counted = field(default_factory=Counted)
@@ -45,7 +45,7 @@ class Done:
 
 @dataclass(slots=True, eq=False)
 class Known:
-    """Know what a site wants to be shown when it is asked whether a page has changed."""
+    """What each site wants to be shown when it is asked whether a page has changed."""
 
     lines: dict[str, tuple[str, ...]] = field(default_factory=dict)
 

@@ -12,7 +12,7 @@ LONGEST_DELAY = 60.0  # seconds; a Crawl-delay above it is taken for this
 
 
 class Robots:
-    """Be the rules of one site for one user agent."""
+    """The rules of one site for one user agent."""
 
     __slots__ = ("_agent", "_parsed", "delay")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from outpace.errors import OutpaceError, UsageError
-from outpace.fetching.lines import quoted
-from outpace.fetching.names import file_name, folder
+from outpace.fetching.file_names import file_name, folder
+from outpace.fetching.manifest_lines import quoted
 from outpace.fetching.page import Page
 
 MOST_SITES = 10_000  # folders that are remembered to be there
@@ -22,7 +22,7 @@ PARTIAL = ".partial"  # the folder of what is half-written
 
 
 class Sink(Protocol):
-    """Be where pages go.
+    """A place where pages go.
 
     `keep_body`, `keep_head`: what it needs of a page. `spool`: the folder for what is half-written.
     `keeps_failures`: whether the page of a 404 is kept too.
@@ -47,7 +47,7 @@ class Sink(Protocol):
 
 
 class Nothing:
-    """Keep nothing; or leave the body to the caller."""
+    """No place: the body is left to the caller, or to nobody."""
 
     keeps_failures = True
     spool: str | None = None
@@ -69,7 +69,7 @@ class Nothing:
 
 
 class Directory:
-    """Keep a file a page."""
+    """A directory with a file a page."""
 
     keep_body = True
     keep_head = True

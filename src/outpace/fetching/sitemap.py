@@ -14,7 +14,7 @@ LONGEST_URL = 65_536
 
 
 class Sitemap:
-    """Be a sitemap that is being read."""
+    """A sitemap that is being read."""
 
     def __init__(self) -> None:
         """Have read nothing."""

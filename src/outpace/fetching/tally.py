@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class Cause:
-    """Be one way in which pages failed: how many, and the first of them."""
+    """One way in which pages failed: how many, and the first of them."""
 
     kind: str
     status: int | None
@@ -19,7 +19,7 @@ class Cause:
 
 @dataclass(slots=True)
 class Tally:
-    """Count what has come. All of it changes while pages come in."""
+    """The counts of what has come. All of it changes while pages come in."""
 
     fetched: int = 0
     failed: int = 0

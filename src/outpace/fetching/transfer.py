@@ -19,15 +19,15 @@ import time
 from typing import IO, TYPE_CHECKING, Any
 
 from outpace.errors import FetchError, TemporaryFetchError
-from outpace.fetching import addresses
-from outpace.fetching.kinds import Facts, explain, is_temporary
+from outpace.fetching import public_addresses
+from outpace.fetching.errors import Facts, explain, is_temporary
 from outpace.fetching.page import Page
 from outpace.fetching.politeness import LONGEST_PAUSE, SLOW_DOWN, Preliminary
 from outpace.fetching.urls import redacted
 from outpace.flow.board import Place
 
 if TYPE_CHECKING:
-    from outpace.fetching.request import Getter
+    from outpace.fetching.settings import Getter
 
 SPOOL = 1_048_576  # bytes of a body that are held in memory; more goes to a file as it comes
 BUFFER = 65_536  # bytes that libcurl reads at once: its 16 kB cost 3 % more for pages of 18 kB
@@ -42,7 +42,7 @@ _VERSIONS = {1: "1.0", 2: "1.1", 3: "2", 4: "2", 5: "2", 30: "3", 31: "3"}
 
 
 class Transfer:
-    """Be one libcurl handle, and the page that is on its way through it."""
+    """One libcurl handle, and the page that is on its way through it."""
 
     def __init__(self, getter: Getter, timeout: float | None = None) -> None:
         """Make the handle with all that is the same for every page."""
@@ -276,7 +276,7 @@ class Transfer:
         """Open a socket to a public address; refuse any other."""
         import pycurl  # noqa: PLC0415 - an extra
 
-        opened, self._blocked = addresses.open_public(*address)
+        opened, self._blocked = public_addresses.open_public(*address)
         return pycurl.SOCKET_BAD if opened is None else opened
 
 

@@ -6,7 +6,7 @@ right. A head of HTTP/2 or 3 is written as HTTP/1.1, which is what readers read,
 what it was. Redirects that were followed are not recorded; `WARC-Target-URI` is where the page was.
 
 Guarantees: a record is written whole or cut off again (`cut`) before the next run; the manifest is never
-ahead of the archive. Read back with warcio and FastWARC by tests/fetching/test_warc.py.
+ahead of the archive. Read back with warcio and FastWARC by tests/fetching/test_keeping.py.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from outpace.errors import UsageError
-from outpace.fetching.lines import moment
+from outpace.fetching.manifest_lines import moment
 from outpace.fetching.page import Page
 from outpace.fetching.sinks import cannot_write
 from outpace.fetching.urls import redacted
@@ -39,7 +39,7 @@ _PROTOCOLS = {"1.0": "http/1.0", "1.1": "http/1.1", "2": "h2", "3": "h3"}
 
 
 class Warc:
-    """Keep all pages in one file."""
+    """One web archive that all pages are kept in."""
 
     keep_body = True
     keep_head = True

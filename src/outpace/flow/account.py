@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from outpace.flow.data import Settled
 from outpace.flow.protocol import Observer, Usage, Workers
-from outpace.machine import children_s
+from outpace.machine.cpu_time import children_s
 
 if TYPE_CHECKING:
     from outpace.flow.engine import Engine

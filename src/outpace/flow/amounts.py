@@ -15,7 +15,7 @@ from typing import Any
 
 from outpace.errors import UsageError, UsageTypeError
 from outpace.flow.show import shown
-from outpace.machine import LONGEST_WAIT
+from outpace.machine.clocks import LONGEST_WAIT
 
 
 def whole(value: Any) -> int | None:

@@ -23,7 +23,7 @@ from outpace.flow.protocol import Call, Care
 from outpace.flow.retry import Retry
 from outpace.flow.rows import AsyncRows, Rows, Spread
 from outpace.flow.show import shown
-from outpace.machine import usable_memory
+from outpace.machine.memory import usable_memory
 
 OnError = Literal["raise", "skip", "return"]
 FORMS = {1: "item", 2: "x, y", 3: "x, y, z"}  # how a function is called

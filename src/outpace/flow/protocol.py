@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from outpace.flow.data import Chunk, Report, Returned, Settled
-from outpace.machine import worked
+from outpace.machine.cpu_time import worked
 
 if TYPE_CHECKING:  # columns and boards are made where items run
     from outpace.flow.board import Board

@@ -20,7 +20,7 @@ from outpace.flow.amounts import real, whole
 from outpace.flow.data import Failure
 from outpace.flow.keywords import door
 from outpace.flow.show import said, shown
-from outpace.machine import LONGEST_WAIT
+from outpace.machine.clocks import LONGEST_WAIT
 
 On = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], Any]
 Wait = float | Callable[[int, BaseException], float]

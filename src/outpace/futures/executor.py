@@ -28,7 +28,7 @@ from outpace.futures.calls import (
     carry_out_with,
 )
 from outpace.futures.manager import Manager
-from outpace.machine import LONGEST_WAIT
+from outpace.machine.clocks import LONGEST_WAIT
 from outpace.registry import opening
 
 

@@ -25,7 +25,7 @@ from joblib.parallel import register_parallel_backend
 
 from outpace.errors import UsageError
 from outpace.futures.executor import Executor
-from outpace.machine import usable_cpus
+from outpace.machine.cpus import usable_cpus
 from outpace.registry import find
 
 

@@ -27,7 +27,7 @@ from outpace.errors import UsageError, WorkerStartError
 from outpace.flow.signals import interruptible
 from outpace.hosts._group import AT_ONCE, FEWER, RECORD, describe_exit, kill_group, library_first
 from outpace.hosts._sockets import pair, pairs
-from outpace.machine import reap
+from outpace.machine.cpu_time import reap
 
 START_PATIENCE = 60.0  # seconds for a template to import its modules and fork; then it is stuck
 HERE = str(Path(__file__).parent)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from outpace.errors import WorkerStartError
 from outpace.flow.board import Board, Shape
 from outpace.hosts._group import FEWER
-from outpace.machine import enough_descriptors
+from outpace.machine.ulimits import enough_descriptors
 
 if TYPE_CHECKING:  # a worker attaches and launches nothing
     from outpace.hosts._launch import Launched, Launcher

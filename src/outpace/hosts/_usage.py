@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from outpace.machine import cpu_s
+from outpace.machine.cpu_time import cpu_s
 
 resource: Any
 try:

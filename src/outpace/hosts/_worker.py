@@ -49,7 +49,7 @@ from outpace.hosts._sockets import blocking, taken
 from outpace.hosts._usage import own_usage, resident_bytes
 from outpace.hosts._voices import silence, speak_through
 from outpace.hosts._wire import NOTHING, Channel, Message, Packed, pack
-from outpace.machine import more_threads
+from outpace.machine.ulimits import more_threads
 
 LOOPS = ("asyncio", "selectors")  # of what the steps between those of the user's are made
 SACRIFICE = 300  # of 1000, see proc(5): above what the caller may have, below what is to go first

@@ -17,7 +17,7 @@ from outpace.flow.signals import undisturbed
 from outpace.hosts._crew import Crew
 from outpace.hosts._group import FEWER
 from outpace.hosts._shared import DESCRIPTORS
-from outpace.machine import enough_descriptors
+from outpace.machine.ulimits import enough_descriptors
 
 LAUNCHER = 8  # descriptors, for the starting of workers and the listening to them
 

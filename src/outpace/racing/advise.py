@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from outpace.flow.show import seconds
 from outpace.racing.plan import Profile
 from outpace.racing.result import Entrant, Recommendation
-from outpace.racing.stats import Spread, distinguishable
+from outpace.racing.speedup import WORTH, WORTH_S, gain, is_worth_it, total_s
+from outpace.racing.stats import MedianRange, distinguishable
 
-WORTH = 1.2  # times faster than serial, below which the code had better stay simple
-MANY = 1e9  # items, beyond which nobody is helped by hearing of it
-WORTH_S = 0.05  # seconds saved, below which nobody will notice
+MOST_ITEMS = 1e9  # beyond which nobody is helped by hearing of it
 
 
 def recommend(
@@ -27,9 +26,9 @@ def recommend(
     sound = [e for e in entrants if e.status == "ran" and e.results != "different"]
     if not sound or serial.makespan_s is None:
         return Recommendation("serial", ("nothing else gave the same results",))
-    best = min(sound, key=_total)
-    simplest = next(e for e in sound if e is best or not _apart(e, best))
-    if simplest is serial or not _is_worth_it(serial, simplest):
+    best = min(sound, key=total_s)
+    simplest = next(e for e in sound if e is best or not _differ(e, best))
+    if simplest is serial or not is_worth_it(serial, simplest):
         reasons = [*_why_serial(serial, best), *_with_more_items(serial, sound, items)]
         return Recommendation("serial", tuple(reasons))
     reasons = [_won(simplest, serial)]
@@ -38,42 +37,31 @@ def recommend(
     return Recommendation(simplest.model, tuple(reasons))
 
 
-def _total(entrant: Entrant) -> float:
-    """Return start-up and makespan together."""
-    return entrant.total_s if entrant.total_s is not None else float("inf")
-
-
-def _apart(a: Entrant, b: Entrant) -> bool:
+def _differ(a: Entrant, b: Entrant) -> bool:
     """Say whether two entrants' totals can be told apart."""
     return distinguishable(_with_startup(a), _with_startup(b))
 
 
-def _with_startup(entrant: Entrant) -> Spread:
+def _with_startup(entrant: Entrant) -> MedianRange:
     """Return the spread of start-up and makespan together."""
     spread, startup = entrant.makespan_s, entrant.startup_s or 0.0
     assert spread is not None
-    return Spread(
+    return MedianRange(
         spread.median + startup, spread.min + startup, spread.max + startup, spread.trials
     )
-
-
-def _is_worth_it(serial: Entrant, best: Entrant) -> bool:
-    """Say whether the gain over serial is one that a person would want."""
-    gain = _total(serial) / _total(best)
-    return gain >= WORTH and _total(serial) - _total(best) >= WORTH_S
 
 
 def _why_serial(serial: Entrant, best: Entrant) -> list[str]:
     """Say why the loop had better stay as it is."""
     if best is serial:
         return [
-            f"leave it as it is: no model was faster than the {seconds(_total(serial))} it takes"
+            f"leave it as it is: no model was faster than the {seconds(total_s(serial))} it takes"
         ]
-    saved = _total(serial) - _total(best)
+    saved = total_s(serial) - total_s(best)
     return [
         (
             f"leave it as it is: {best.model} would save {seconds(max(0.0, saved))} of "
-            f"{seconds(_total(serial))}, start-up included, which is not worth it"
+            f"{seconds(total_s(serial))}, start-up included, which is not worth it"
         )
     ]
 
@@ -94,7 +82,7 @@ def _with_more_items(serial: Entrant, sound: Sequence[Entrant], items: int) -> l
         by_seconds = (startup + WORTH_S) / (each - theirs)
         found.append((max(by_factor, by_seconds), entrant.model))
     count, model = min(found)
-    if count > MANY:
+    if count > MOST_ITEMS:
         return []
     return [f"with more than about {round_up(count)} such items, {model} would be worth it"]
 
@@ -110,14 +98,14 @@ def _won(chosen: Entrant, serial: Entrant) -> str:
     startup = f", {seconds(chosen.startup_s)} start-up included" if chosen.startup_s else ""
     about = "about " if serial.status == "stopped" else ""
     return (
-        f"it took {seconds(_total(chosen))}{startup}, where serial took {about}"
-        f"{seconds(_total(serial))} (x{_total(serial) / _total(chosen):.3g})"
+        f"it took {seconds(total_s(chosen))}{startup}, where serial took {about}"
+        f"{seconds(total_s(serial))} (x{gain(serial, chosen):.3g})"
     )
 
 
 def _same_as(chosen: Entrant, sound: Sequence[Entrant], best: Entrant) -> list[str]:
     """Name the models that cannot be told apart from the chosen one."""
-    alike = [e.model for e in sound if e is not chosen and not _apart(e, best)]
+    alike = [e.model for e in sound if e is not chosen and not _differ(e, best)]
     if not alike:
         return []
     verb = "is" if len(alike) == 1 else "are"

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from outpace.errors import UsageError
-from outpace.racing.stats import Spread
-from outpace.record.format import as_json as timeline_json
+from outpace.racing.stats import MedianRange
 from outpace.record.timeline import Timeline, Writer
+from outpace.record.timeline_json import as_json as timeline_json
 
 SCHEMA = "outpace.race/1"
 
@@ -24,7 +24,7 @@ Results = Literal["same", "different", "not-repeatable", "unchecked"]
 
 @dataclass(slots=True)
 class Entrant:
-    """Be one model's part in a race.
+    """One model's part in a race.
 
     Seconds and bytes; medians over the trials. `speedup` is serial's makespan over this one's. Of a
     stopped entrant, `makespan_s` is extrapolated from the `done` items that it got to, unless it was
@@ -38,7 +38,7 @@ class Entrant:
     workers: int | None = None
     in_flight: int | None = None
     startup_s: float | None = None
-    makespan_s: Spread | None = None
+    makespan_s: MedianRange | None = None
     speedup: float | None = None
     throughput: float | None = None
     cpu_s: float | None = None
@@ -69,7 +69,7 @@ class Entrant:
 
 @dataclass(slots=True, frozen=True)
 class Recommendation:
-    """Be the model to use, and why, in sentences."""
+    """The model to use, and why, in sentences."""
 
     model: str
     reasons: tuple[str, ...]
@@ -82,7 +82,7 @@ class Recommendation:
 
 @dataclass(slots=True)
 class Race:
-    """Be a finished race. Prints as the table; `save` writes it by its suffix."""
+    """A finished race. Prints as the table; `save` writes it by its suffix."""
 
     machine: dict[str, Any]
     job: dict[str, Any]

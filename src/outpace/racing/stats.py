@@ -11,8 +11,8 @@ ALONE = 0.15  # the same, where one side was measured only once and its spread i
 
 
 @dataclass(slots=True, frozen=True)
-class Spread:
-    """Be a median of several trials with the least and the greatest, in one unit."""
+class MedianRange:
+    """The median of several trials with the least and the greatest, in one unit."""
 
     median: float
     min: float
@@ -20,7 +20,7 @@ class Spread:
     trials: int
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
+    def of(cls, values: Sequence[float]) -> MedianRange:
         """Sum up at least one value."""
         return cls(median(values), min(values), max(values), len(values))
 
@@ -29,7 +29,7 @@ class Spread:
         return {"median": self.median, "min": self.min, "max": self.max, "trials": self.trials}
 
 
-def distinguishable(a: Spread, b: Spread) -> bool:
+def distinguishable(a: MedianRange, b: MedianRange) -> bool:
     """Say whether the two differ by more than noise.
 
     With several trials each: their ranges must not overlap, and their medians must differ by more

@@ -22,15 +22,15 @@ from outpace.flow.engine import Engine
 from outpace.flow.signals import Terminated, waits_in
 
 SIGNAL = getattr(signal, "SIGURG", None)  # Windows has none, and no way to send it to a thread
-GENTLE = 0.5  # seconds that what works in this process has to end when it is asked to
-APART = 15.0  # and workers elsewhere, who are made to end, and some of whom close a setup
-AGAIN = 1.0  # seconds until who swallowed it is told once more
+GENTLE_S = 0.5  # seconds that what works in this process has to end when it is asked to
+WORKERS_END_S = 15.0  # and workers elsewhere, who are made to end, and some of whom close a setup
+INSIST_EVERY_S = 1.0  # seconds until who swallowed it is told once more
 
 clock = time.perf_counter
 
 
 class OutOfTime(Terminated):
-    """Unwind because a trial's time is up: out of whatever item is running."""
+    """The end of a trial's time, which unwinds out of whatever item is running."""
 
 
 def _can_break_in() -> bool:
@@ -92,11 +92,11 @@ class TimeLimit:
         if not (self._hosted or self._inline):
             self._engine.hurry()  # or closing would wait for the items that are running
         apart = self._hosted and self._engine.workers is not None
-        patience = APART if apart else GENTLE
+        patience = WORKERS_END_S if apart else GENTLE_S
         while not self._over.wait(patience):
             if self._before is not None and SIGNAL is not None:
                 signal.pthread_kill(threading.main_thread().ident or 0, SIGNAL)
-            patience = AGAIN
+            patience = INSIST_EVERY_S
 
     def _raise(self, _number: int, frame: FrameType | None) -> None:
         """Unwind out of what the main thread is on, unless that is not to be disturbed."""

@@ -26,9 +26,9 @@ from outpace.flow.job import Job
 from outpace.flow.run import releases
 from outpace.flow.signals import Terminated
 from outpace.hosts._usage import peak_bytes
-from outpace.machine import cpu_s, run_delay
+from outpace.machine.cpu_time import cpu_s, run_delay
 from outpace.racing.plan import hangs
-from outpace.racing.time_limit import GENTLE, OutOfTime, TimeLimit
+from outpace.racing.time_limit import GENTLE_S, OutOfTime, TimeLimit
 from outpace.record.recorder import Recorder
 from outpace.record.timeline import Timeline
 from outpace.registry import Opening
@@ -120,15 +120,15 @@ class _Pass:
         """Carry the job out in a thread of its own; leave it there when it goes on after its time."""
         errors: list[BaseException] = []
 
-        def carried() -> None:
+        def run_race() -> None:
             try:
                 self.carry()
             except BaseException as error:  # noqa: BLE001 - it is raised where it was asked
                 errors.append(error)
 
-        thread = threading.Thread(target=carried, name="outpace-trial", daemon=True)
+        thread = threading.Thread(target=run_race, name="outpace-trial", daemon=True)
         thread.start()
-        thread.join(allowed_s + GENTLE)
+        thread.join(allowed_s + GENTLE_S)
         if errors:
             raise errors[0]
         if thread.is_alive() and self.recorder is not None:

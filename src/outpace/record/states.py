@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class State(NamedTuple):
-    """Be one thing that a lane can be doing."""
+    """One thing that a lane can be doing."""
 
     name: str
     words: str  # for a legend

@@ -19,12 +19,12 @@ from operator import sub
 from outpace.flow.show import seconds
 from outpace.record.timeline import KINDS, Intervals, Items, Timeline
 
-MOST = 300_000  # intervals of a timeline: three an item, for as many items as are kept one by one
-MORE = 1.5  # times as many seconds for what is put together, as often as needed
-STATES = 2  # that a group of short intervals adds up to, as a rule
-ALIKE = 1e-9  # a share up to which there is nothing, and that much below 1 is all
-TOUCHING = 1e-6  # seconds between two intervals that are drawn as one
-BETWEEN = " … "
+INTERVALS_KEPT = 300_000  # in a timeline: three an item, for as many items as are kept one by one
+COARSER_BY = 1.5  # times as many seconds for what is put together, as often as needed
+STATES_A_GROUP = 2  # that a group of short intervals adds up to, as a rule
+NO_SHARE = 1e-9  # a share up to which there is nothing, and that much below 1 is all
+JOINED_S = 1e-6  # seconds between two intervals that are drawn as one
+ELLIPSIS = " … "
 DONE = KINDS.index("done")
 
 
@@ -43,7 +43,7 @@ class _Group:
 class FewIntervals:
     """Intervals of which there are never many more than `most`."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = INTERVALS_KEPT) -> None:
         """Have none, and all detail."""
         self._most = most
         self._rows = Intervals()
@@ -101,8 +101,8 @@ class FewIntervals:
             return
         for state, spent in group.in_state.items():
             share = min(1.0, spent / took)
-            exact = group.is_exact and share >= 1.0 - ALIKE
-            if share > ALIKE:
+            exact = group.is_exact and share >= 1.0 - NO_SHARE
+            if share > NO_SHARE:
                 self._put(lane, state, group.since, group.until, share, sampled=not exact)
 
     def _put(
@@ -118,8 +118,8 @@ class FewIntervals:
         if (
             n is not None
             and rows.state[n] == state
-            and min(rows.share[n], share) >= 1.0 - ALIKE
-            and -TOUCHING <= began - rows.ended[n] <= TOUCHING
+            and min(rows.share[n], share) >= 1.0 - NO_SHARE
+            and -JOINED_S <= began - rows.ended[n] <= JOINED_S
             and rows.sampled[n] == sampled
         ):
             rows.ended[n] = max(rows.ended[n], ended)
@@ -134,7 +134,7 @@ class FewIntervals:
         growing, self._groups = self._groups, {}  # later than all that is written down
         while len(self._rows) > most // 2 and self.finest < span:
             lengths = map(sub, self._rows.ended, self._rows.began)
-            self.finest = coarser(lengths, most // 2, self.finest, STATES)
+            self.finest = coarser(lengths, most // 2, self.finest, STATES_A_GROUP)
             before, self._rows, self._last = self._rows, Intervals(), {}
             for lane, state, sampled, *rest in zip(*columns(before), strict=True):
                 self.add(lane, state, *rest, sampled=bool(sampled))
@@ -240,18 +240,18 @@ def coarser(lengths: Iterable[float], most: int, finest: float, each: int = 1) -
     """
     by_length = sorted(lengths)
     upto = [0.0, *accumulate(by_length)]
-    guess = MORE * finest or by_length[len(by_length) // 4] or by_length[-1]
+    guess = COARSER_BY * finest or by_length[len(by_length) // 4] or by_length[-1]
     while (short := bisect_left(by_length, guess)) < len(by_length):
         long = len(by_length) - short
         if long + min(short, each * upto[short] / guess + long) <= most:
             break
-        guess *= MORE
+        guess *= COARSER_BY
     return guess
 
 
 def from_to(first: str, last: str) -> str:
     """Name a row after the first of its items and the last."""
-    return first.partition(BETWEEN)[0] + BETWEEN + last.rpartition(BETWEEN)[2]
+    return first.partition(ELLIPSIS)[0] + ELLIPSIS + last.rpartition(ELLIPSIS)[2]
 
 
 def columns(intervals: Intervals) -> list[list[float]]:

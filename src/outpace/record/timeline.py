@@ -42,7 +42,7 @@ def floats() -> array[float]:
 
 @dataclass(slots=True, frozen=True)
 class Lane:
-    """Be one place where one item runs at a time, `number` of its worker.
+    """One place where one item runs at a time, `number` of its worker.
 
     A `slot` is one of an event loop's places. A `loop` is the loop itself: what it shows, the slots
     show too, so sums over a whole timeline leave loops out.
@@ -68,7 +68,7 @@ class Lane:
 
 @dataclass(slots=True)
 class Items:
-    """Be the items' columns, one row an attempt.
+    """The columns of items, one row an attempt.
 
     A row may stand for `count` items in a row of one lane, beginning with `index`, where there are too
     many to keep each; `wall_s` is then what they took in all, without the gaps. `cpu_s` is CPU time, and
@@ -126,7 +126,7 @@ class Items:
 
 @dataclass(slots=True)
 class Intervals:
-    """Be what lanes were doing, in columns. `state` is a position in `states.STATES`.
+    """The columns of what lanes were doing. `state` is a position in `states.STATES`.
 
     `sampled` is 1 where somebody looked from outside every now and then, or where only an amount is
     known, and 0 where both ends are instants that the lane itself has noted.
@@ -163,7 +163,7 @@ class Intervals:
 
 
 class Writer(Protocol):
-    """Be what draws and saves races and timelines: a door gives it, since pictures are its business."""
+    """Whatever draws and saves races and timelines: a door gives it, since pictures are its business."""
 
     def save(self, what: Any, path: str | Path) -> None:
         """Write a file, by the suffix of its path."""
@@ -176,7 +176,7 @@ class Writer(Protocol):
 
 @dataclass(slots=True, repr=False)
 class Timeline:
-    """Be what ran when under one model. Draws itself in a notebook; `save` writes a picture of it.
+    """What ran when under one model. Draws itself in a notebook; `save` writes a picture of it.
 
     `how` says how it was measured, and `notes` what of it is no longer one by one, if anything is.
     """

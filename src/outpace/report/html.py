@@ -17,14 +17,14 @@ from math import floor, log10
 from typing import Any
 
 from outpace.flow.show import seconds
-from outpace.record import derive, states
-from outpace.record.fold import rows
-from outpace.record.format import DIGITS, as_json
-from outpace.record.grid import in_order
+from outpace.record import metrics, states
+from outpace.record.lanes import rows
+from outpace.record.raster import in_order
 from outpace.record.thin import thinned
 from outpace.record.timeline import Timeline
+from outpace.record.timeline_json import DIGITS, as_json
+from outpace.report.captions import at_once, marked, share_words
 from outpace.report.palette import DARK, LIGHT, Palette, Theme
-from outpace.report.words import at_once, marked, share_words
 
 FINE = 6  # digits of a time that a page keeps: the zoom goes to a millionth
 ROUNDED = ("started", "ended", "wall_s", "cpu_s", "began", "share")
@@ -154,7 +154,7 @@ def _data(timelines: Sequence[Timeline]) -> str:
 
 def _timeline(timeline: Timeline) -> dict[str, Any]:
     """Return one timeline for the script: its columns, its rows, how long its items took."""
-    spread = derive.durations(timeline)
+    spread = metrics.durations(timeline)
     digits = min(DIGITS, max(0, FINE - floor(log10(max(timeline.span_s, 1e-6)))))
     content = as_json(timeline)
     for name in ("items", "intervals"):
@@ -213,7 +213,7 @@ def _where(timelines: Sequence[Timeline]) -> str:
     rows = []
     for timeline in timelines:
         at, parts = 0.0, []
-        shares = derive.shares(timeline)
+        shares = metrics.shares(timeline)
         for state in in_order(range(len(shares))):
             if shares[state] > 0:
                 size = 100 * shares[state]
@@ -247,7 +247,7 @@ def _spreads(timelines: Sequence[Timeline]) -> str:
     """Write the places for the distributions of item times."""
     parts = ['<section id="spreads"><h2>How long items took</h2><div class="spreads">']
     for n, timeline in enumerate(timelines):
-        spread = derive.durations(timeline)
+        spread = metrics.durations(timeline)
         if spread is not None:
             words = (
                 f"median {seconds(spread.median)}, 90% within {seconds(spread.p90)}, "

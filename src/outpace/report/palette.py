@@ -15,7 +15,7 @@ Theme = Literal["auto", "light", "dark"]
 
 
 class Palette(NamedTuple):
-    """Be the colours of one theme."""
+    """The colours of one theme."""
 
     page: str
     panel: str  # where a lane could have worked and nothing is known: idle

@@ -7,9 +7,9 @@ from typing import Any
 
 from outpace.errors import UsageError
 from outpace.record.timeline import Timeline
-from outpace.report.canvas import FONT
 from outpace.report.palette import Theme
 from outpace.report.svg import svg
+from outpace.report.svg_canvas import FONT
 
 SHARP = 2  # pixels of the PNG for one of the SVG
 LETTER = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">{}</svg>'

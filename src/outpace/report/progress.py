@@ -33,7 +33,7 @@ On = tuple[int, int | None, float]  # a worker, the index of its item, since whe
 
 
 class Counts(Protocol):
-    """Be how many items have settled, and how many of them badly, as the dispatcher has it."""
+    """The counts of items that have settled, and of how many badly, as the dispatcher has them."""
 
     settled: int
     failed: int
@@ -43,7 +43,7 @@ class Counts(Protocol):
 
 @dataclass(slots=True, frozen=True)
 class Snapshot:
-    """Be how far a job is at one moment; what a callable given as `progress=` is called with.
+    """One moment of a job, and how far it is; what a callable given as `progress=` is called with.
 
     `failed` counts every item that gave no value. `total` and `left_s` are None when nobody knows.
     `items_per_s` is that of the last seconds. `on` says what each worker is on: its number, the index of
@@ -189,7 +189,7 @@ def make_progress(wanted: Any, stream: TextIO | None = None) -> Progress | None:
 
 
 class Screen:
-    """Draw on a terminal: a line, and one for each worker, written over each time."""
+    """A few lines on a terminal, written over each time: one for the job, and one for each worker."""
 
     def __init__(self, stream: TextIO) -> None:
         """Draw nothing yet."""
@@ -211,7 +211,7 @@ class Screen:
 
 
 class Lines:
-    """Write a line now and then, where lines stay: to a file, a pipe, a log."""
+    """A line now and then, where lines stay: in a file, a pipe, a log."""
 
     def __init__(self, stream: TextIO) -> None:
         """Write nothing yet."""
@@ -264,7 +264,7 @@ def _notebook() -> Callable[[Snapshot], None] | None:
 
 
 class Line:
-    """Be a line on a terminal that is written over and over."""
+    """One line on a terminal that is written over and over."""
 
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         """Draw on a stream (stderr), unless it is no terminal or the user wants quiet."""

@@ -18,22 +18,22 @@ from typing import Any
 
 from outpace.errors import UsageError
 from outpace.racing.result import Race
-from outpace.record.format import as_json
 from outpace.record.timeline import Timeline
+from outpace.record.timeline_json import as_json
 from outpace.report import race_html
+from outpace.report.chrome_trace import trace
 from outpace.report.html import page
-from outpace.report.lanes import lanes_text
 from outpace.report.png import check_png, png
 from outpace.report.svg import svg
 from outpace.report.table import race_table
-from outpace.report.trace import trace
+from outpace.report.timeline_text import lanes_text
 
 What = Race | Timeline
 SUFFIXES = (".json", ".html", ".svg", ".png", ".md", ".txt", ".trace.json")
 
 
 class Pictures:
-    """Draw and save races and timelines."""
+    """The writer of races and timelines, as they are drawn and saved here."""
 
     def save(self, what: Any, path: str | Path, form: str | None = None) -> None:
         """Write a file, in the form of its suffix or another; raise `UsageError` where it cannot be."""

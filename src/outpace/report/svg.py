@@ -12,10 +12,10 @@ from textwrap import wrap
 
 from outpace.record import states
 from outpace.record.timeline import Timeline
-from outpace.report.canvas import Canvas
+from outpace.report.captions import how_measured, tick_words, ticks
 from outpace.report.palette import Theme
-from outpace.report.panel import LEFT, PLOT, TICKS, draw
-from outpace.report.words import how_measured, tick_words, ticks
+from outpace.report.svg_canvas import Canvas
+from outpace.report.svg_panel import LEFT, PLOT, TICKS, draw
 
 WIDTH = LEFT + PLOT + 20
 MARGIN = 16

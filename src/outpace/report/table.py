@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from outpace.flow.show import per_second, printable, seconds
 from outpace.racing.result import Entrant, Race
-from outpace.racing.stats import Spread
+from outpace.racing.stats import MedianRange
 from outpace.registry import Listed
 
 WIDEST = 110  # columns; a wider terminal gains nothing
@@ -81,7 +81,7 @@ def _row(entrant: Entrant) -> list[str]:
     ]
 
 
-def _range(spread: Spread) -> str:
+def _range(spread: MedianRange) -> str:
     """Write the least and the greatest, with the unit once where it is the same."""
     low, high = seconds(spread.min), seconds(spread.max)
     number, unit = low.split(" ")

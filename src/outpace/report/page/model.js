@@ -41,7 +41,7 @@ function firstReaching(latest, time) {
   return low;
 }
 
-// Add an interval to a line of bins 1 wide, by how much of each it covers (derive.spread).
+// Add an interval to a line of bins 1 wide, by how much of each it covers (record/metrics.py, spread).
 function spread(line, began, ended, height) {
   began = Math.max(began, 0);
   ended = Math.min(ended, line.length);
