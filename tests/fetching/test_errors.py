@@ -14,7 +14,7 @@ from outpace.fetching.errors import (
     is_temporary,
 )
 from outpace.fetching.tally import Tally
-from outpace.report.fetch_summary import progress, summary
+from outpace.report.fetch_summary import fetch_progress, fetch_summary
 
 DOCS = Path(__file__).parents[2] / "docs" / "fetch.md"
 
@@ -73,7 +73,7 @@ def test_causes_are_grouped_by_kind_and_status():
             tally.fail("http", status, f"http://a/{status}/{n}", f"HTTP {status}")
     tally.fail("dns", None, "http://b/", "not resolved")
 
-    text = summary(tally, 2.0, "pages/")
+    text = fetch_summary(tally, 2.0, "pages/")
 
     assert text.splitlines()[0] == "3 pages, 5 kB, in 2 s: 4 pages/s, into pages/"
     assert "     3  http: HTTP 404, as http://a/404/0" in text
@@ -86,6 +86,6 @@ def test_progress_says_how_far_how_fast_and_what_fails():
     for _ in range(10):
         tally.fail("timeout", None, "http://a/", "slow")
 
-    text = progress(tally, 10.0, in_flight=64, total=200)
+    text = fetch_progress(tally, 10.0, in_flight=64, total=200)
 
     assert text == "100 of 200 pages, 10 pages/s, 0.9 MB/s, 64 waiting, 10 timeout, 10 s left"

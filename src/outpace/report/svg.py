@@ -19,7 +19,7 @@ from outpace.report.svg_panel import LEFT, PLOT, TICKS, draw
 
 WIDTH = LEFT + PLOT + 20
 MARGIN = 16
-LETTER = 5.6  # pixels of an average letter at size 11
+LETTER_WIDTH = 5.6  # pixels of an average letter at size 11
 AMOUNTS = "drawn by height: only the amount is known there, not the order"
 
 
@@ -50,7 +50,7 @@ def _legend(canvas: Canvas, timelines: Sequence[Timeline]) -> None:
     entries.append(("panel", "idle"))
     x = float(MARGIN)
     for cls, words in entries:
-        width = 18 + len(words) * LETTER + 16
+        width = 18 + len(words) * LETTER_WIDTH + 16
         if x + width > WIDTH - MARGIN:
             x, canvas.y = float(MARGIN), canvas.y + 18
         canvas.rect(cls, x, canvas.y - 9, 12, 11)
