@@ -52,8 +52,8 @@ class HopelessRequest(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class Site:
-    """One site, a host and port, and what is known of it: all of it changes."""
+class WebSite:
+    """One site on the web, a host and port, and what is known of it: all of it changes."""
 
     name: str
     limit: int
@@ -70,10 +70,10 @@ class Site:
     no_rules: FetchError | None = None  # why its robots.txt could not be read
 
 
-_NOWHERE = Site("", 0)
+_NOWHERE = WebSite("", 0)
 
 # What is to go out: its index, the request, its host; or, instead of going out, why it must not.
-Ticket = tuple[int, Any, Site, FetchError | None]
+Ticket = tuple[int, Any, WebSite, FetchError | None]
 
 
 class Politeness:
@@ -94,9 +94,9 @@ class Politeness:
         self._gap = 1.0 / rate if rate else 0.0
         self._next_start = 0.0  # by the rate of the whole job
         self._read_rules = read_rules
-        self._sites: dict[str, Site] = {}
-        self._round: deque[Site] = deque()  # hosts that may be asked, in turn
-        self._pausing: list[tuple[float, int, Site]] = []  # a heap
+        self._sites: dict[str, WebSite] = {}
+        self._round: deque[WebSite] = deque()  # hosts that may be asked, in turn
+        self._pausing: list[tuple[float, int, WebSite]] = []  # a heap
         self._tie = 0
         self._hopeless: deque[tuple[int, HopelessRequest]] = deque()
 
@@ -109,7 +109,7 @@ class Politeness:
         name = url.split("/", 3)[2]
         site = self._sites.get(name)
         if site is None:
-            site = self._sites[name] = Site(name, self._per_host)
+            site = self._sites[name] = WebSite(name, self._per_host)
         site.waiting.append((index, item))
         self.waiting += 1
         if not site.listed and site.running < site.limit:
@@ -139,7 +139,7 @@ class Politeness:
                 return ticket
         return None
 
-    def _next_of(self, site: Site, now: float) -> Ticket | None:
+    def _next_of(self, site: WebSite, now: float) -> Ticket | None:
         """Take a host's next request, or what has to come before it."""
         if self._read_rules is not None and site.rules is None and site.no_rules is None:
             if site.asked_rules:
@@ -156,7 +156,7 @@ class Politeness:
         self._list(site)
         return index, item, site, refusal
 
-    def _out(self, index: int, item: Any, site: Site, now: float) -> Ticket:
+    def _out(self, index: int, item: Any, site: WebSite, now: float) -> Ticket:
         """Let a request go out."""
         site.running += 1
         if self._gap:
@@ -196,7 +196,7 @@ class Politeness:
             return max(self._pausing[0][0], self._next_start)
         return None
 
-    def _refusal(self, site: Site, item: Any, now: float) -> FetchError | None:
+    def _refusal(self, site: WebSite, item: Any, now: float) -> FetchError | None:
         """Say why a request must not go out, if so."""
         if now < site.refuse_until:
             text = f"{site.name} asked to be left alone for {site.refuse_until - now:.0f} s more"
@@ -211,7 +211,9 @@ class Politeness:
             return None
         return FetchError(f"the robots.txt of {site.name} asks not to fetch it", "robots")
 
-    def _learn_rules(self, site: Site, status: int, page: Any, error: BaseException | None) -> None:
+    def _learn_rules(
+        self, site: WebSite, status: int, page: Any, error: BaseException | None
+    ) -> None:
         """Take in a robots.txt as RFC 9309 has it: none (4xx) allows all, unreadable allows nothing."""
         assert self._read_rules is not None
         if error is None:
@@ -221,7 +223,7 @@ class Politeness:
         elif isinstance(error, FetchError):
             site.no_rules = error
 
-    def _slow_down(self, site: Site, now: float, retry_after: float | None) -> None:
+    def _slow_down(self, site: WebSite, now: float, retry_after: float | None) -> None:
         """Ask a host that is overloaded less often, after a pause."""
         if retry_after is not None and retry_after > LONGEST_PAUSE:
             site.refuse_until = max(site.refuse_until, now + retry_after)
@@ -235,7 +237,7 @@ class Politeness:
         site.paused_until = max(site.paused_until, now + pause)
         site.resume_at = max(site.resume_at, site.paused_until)
 
-    def _recover(self, site: Site) -> None:
+    def _recover(self, site: WebSite) -> None:
         """Let a host that was slowed down have one more at once, after enough good answers."""
         site.good += 1
         site.pauses = 0
@@ -243,19 +245,19 @@ class Politeness:
             site.good = 0
             site.limit += 1
 
-    def _list(self, site: Site) -> None:
+    def _list(self, site: WebSite) -> None:
         """Let a host stand where the next round finds it, if it has anything to ask."""
         if site.waiting and not site.listed and site.running < site.limit:
             site.listed = True
             self._round.append(site)
 
-    def _pause(self, site: Site) -> None:
+    def _pause(self, site: WebSite) -> None:
         """Let a host stand among those that pause."""
         site.listed = True
         self._tie += 1
         heapq.heappush(self._pausing, (site.resume_at, self._tie, site))
 
-    def _forget(self, site: Site, now: float) -> None:
+    def _forget(self, site: WebSite, now: float) -> None:
         """Forget a host of which there is nothing to remember: there may be millions."""
         plain = site.limit == self._per_host and not site.asked_rules and not site.pauses
         if plain and not site.listed and site.resume_at <= now and site.refuse_until <= now:

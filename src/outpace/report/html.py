@@ -56,7 +56,7 @@ def page(
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; "
         f"script-src {' '.join(map(_hash, scripts))}; base-uri 'none'; form-action 'none'"
     )
-    body = [_lanes(timelines), _spreads(timelines)] if timelines else [NOTHING]
+    body = [_lanes(timelines), _spreads(timelines)] if timelines else [NO_TIMELINE]
     return "\n".join(
         [
             "<!doctype html>",
@@ -84,7 +84,7 @@ def page(
     )
 
 
-HELP = (
+ZOOM_HELP = (
     "All on one axis, so the length of a picture is the makespan. The wheel zooms, dragging moves, a "
     "double click shows all; keys: + - 0 and the arrows."
 )
@@ -96,7 +96,7 @@ BUTTONS = (
     ("all", "all", "show all"),
     ("own", "own axes", "give each timeline an axis of its own"),
 )
-NOTHING = '<p class="muted">There is no timeline to show.</p>'
+NO_TIMELINE = '<p class="muted">There is no timeline to show.</p>'
 
 
 def bounded(timelines: Sequence[Timeline]) -> list[Timeline]:
@@ -193,7 +193,7 @@ def _lanes(timelines: Sequence[Timeline]) -> str:
     return "\n".join(
         [
             '<section id="timelines"><h2>What ran when</h2>',
-            f'<p class="muted">{HELP}</p>',
+            f'<p class="muted">{ZOOM_HELP}</p>',
             f'<div class="tools">{buttons}<span id="seen" class="muted"></span></div>',
             f'<ul class="legend">{legend}</ul>',
             _where(timelines) if len(timelines) > 1 else "",
