@@ -20,7 +20,7 @@ from _show import against, head, save, show, spread
 from outpace.record import states
 from outpace.record.timeline import Lane, Timeline
 from outpace.report import save as pictures
-from outpace.report.chrome_trace import trace
+from outpace.report.chrome_trace import chrome_trace
 from outpace.report.html import page
 from outpace.report.png import png
 from outpace.report.progress import EVERY, Progress, Screen
@@ -109,7 +109,7 @@ def drawings(timelines: list[Timeline]) -> dict[str, Callable[[], Any]]:
         "SVG": lambda: svg(timelines),
         "PNG": lambda: png(timelines),
         "page": lambda: page(timelines),
-        "trace": lambda: pictures.dumps(trace(timelines)),
+        "trace": lambda: pictures.dumps(chrome_trace(timelines)),
         "JSON of one": lambda: pictures.data(timelines[0]),
     }
 

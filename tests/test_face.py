@@ -238,11 +238,11 @@ def test_an_outcome_shows_in_a_short_line_what_became_of_what() -> None:
     assert repr(failed).startswith("<Failed 1: 3 -> LookupError('<three>'), ")
     (large,) = outpace.run(odd, ["x" * 10**6], model="serial")
     assert len(repr(large)) < 130
-    (lines,) = outpace.run(odd, [Lines()], model="serial")
+    (lines,) = outpace.run(odd, [LogLines()], model="serial")
     assert repr(lines).startswith("<Done 0: first second -> first second, ")
 
 
-class Lines:
+class LogLines:
     def __repr__(self) -> str:
         return "first\n   second"
 

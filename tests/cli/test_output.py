@@ -11,7 +11,7 @@ import pytest
 
 from outpace.cli import main
 from outpace.flow.show import fitting
-from outpace.report.progress import Line, Snapshot, make_progress
+from outpace.report.progress import Snapshot, StatusLine, make_progress
 
 WORK = "import time\ndef nap(text):\n    time.sleep(0.0001)\n    return text\n"
 FULL = Path("/dev/full")
@@ -108,7 +108,7 @@ class Broken(io.StringIO):
 
 
 def test_a_progress_line_that_cannot_be_drawn_is_left_out() -> None:
-    line = Line(Broken())
+    line = StatusLine(Broken())
     line("half-way")
     line.clear()
 

@@ -39,7 +39,7 @@ def hangs(text):
 PROGRAM = """
 import sys
 from outpace.cli import main, race_process
-race_process.LATE = {late}
+race_process.LATE_S = {late}
 sys.exit(main())
 """
 
@@ -52,7 +52,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def race(function: str, *more: str, late: float = race_process.LATE) -> list[str]:
+def race(function: str, *more: str, late: float = race_process.LATE_S) -> list[str]:
     arguments = ["race", f"work.py:{function}", "--items", "items.txt", "--models", "threads"]
     return [sys.executable, "-c", PROGRAM.format(late=late), *arguments, *more]
 
@@ -144,7 +144,7 @@ def test_a_race_whose_parent_is_killed_ends_as_well(folder) -> None:
 
 
 def test_the_fork_of_an_item_does_not_speak_for_the_race(folder) -> None:
-    note = race_process.Note()
+    note = race_process.RaceNote()
     note.end(os.getpid() + 1)
     assert not note.has_ended
     note.end(os.getpid())

@@ -15,7 +15,7 @@ import pytest
 
 from outpace.experiments import pages, server
 from outpace.experiments.answers import SIZES, html
-from outpace.experiments.pages import Page
+from outpace.experiments.pages import PageRead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,13 +31,13 @@ def base() -> Iterator[str]:
         yield url
 
 
-def read_all(urls: list[str]) -> list[Page]:
+def read_all(urls: list[str]) -> list[PageRead]:
     """Read with the plain function, in one session."""
     with pages.session() as session:
         return [pages.read(url, session) for url in urls]
 
 
-async def aread_all(urls: list[str]) -> list[Page]:
+async def aread_all(urls: list[str]) -> list[PageRead]:
     """Read all at once with the coroutine function, in one session."""
     async with pages.asession() as session:
         return await asyncio.gather(*(pages.aread(url, session) for url in urls))
@@ -54,7 +54,7 @@ def test_both_functions_read_the_same_pages(base: str) -> None:
 def test_a_page_tells_what_was_read(base: str) -> None:
     url = f"{base}/page/1"
     digest = sha256(html(SIZES[1])).hexdigest()
-    assert read_all([url]) == [Page(url=url, status=200, size=SIZES[1], sha256=digest)]
+    assert read_all([url]) == [PageRead(url=url, status=200, size=SIZES[1], sha256=digest)]
 
 
 def test_a_page_that_is_not_there_is_an_error(base: str) -> None:
@@ -99,7 +99,7 @@ def test_a_session_of_aiohttp_bounds_neither_connections_nor_patience() -> None:
             assert session.connector is not None
             return session.connector.limit, session.timeout.total
 
-    assert asyncio.run(bounds()) == (0, pages.TIMEOUT)
+    assert asyncio.run(bounds()) == (0, pages.TIMEOUT_S)
 
 
 def test_loopback_is_read_past_a_proxy(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,10 +140,10 @@ def test_reading_aloud_returns_the_same_page(base: str) -> None:
 
 
 def test_the_same_page_has_the_same_bytes_and_the_same_visit_need_not() -> None:
-    before = Page("http://a.example/", 200, 3, "abc")
-    after = Page("http://a.example/", 200, 4, "abd")
-    elsewhere = Page("http://b.example/", 200, 3, "abc")
-    assert pages.same_page(before, Page(*before))
+    before = PageRead("http://a.example/", 200, 3, "abc")
+    after = PageRead("http://a.example/", 200, 4, "abd")
+    elsewhere = PageRead("http://b.example/", 200, 3, "abc")
+    assert pages.same_page(before, PageRead(*before))
     assert not pages.same_page(before, after)
     assert pages.same_visit(before, after)
     assert not pages.same_visit(before, elsewhere)
@@ -153,7 +153,7 @@ def test_the_same_page_has_the_same_bytes_and_the_same_visit_need_not() -> None:
 def test_functions_setups_and_pages_travel_by_pickle() -> None:
     for thing in (
         *(pages.read, pages.aread, pages.read_aloud, pages.aread_aloud),
-        *(pages.session, pages.asession, Page("u", 200, 1, "s")),
+        *(pages.session, pages.asession, PageRead("u", 200, 1, "s")),
     ):
         assert pickle.loads(pickle.dumps(thing)) == thing
 

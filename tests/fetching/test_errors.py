@@ -6,9 +6,15 @@ from pathlib import Path
 import pytest
 
 from outpace.errors import FetchError, TemporaryFetchError
-from outpace.fetching.errors import _KINDS, ADVICE, Facts, explain, is_temporary
+from outpace.fetching.errors import (
+    _KIND_OF_CODE,
+    ADVICE,
+    TransferFacts,
+    explain_failure,
+    is_temporary,
+)
 from outpace.fetching.tally import Tally
-from outpace.report.fetch_summary import progress, summary
+from outpace.report.fetch_summary import fetch_progress, fetch_summary
 
 DOCS = Path(__file__).parents[2] / "docs" / "fetch.md"
 
@@ -16,20 +22,20 @@ DOCS = Path(__file__).parents[2] / "docs" / "fetch.md"
 @pytest.mark.parametrize(
     ("code", "words", "facts", "kind"),
     [
-        (28, "", Facts(resolved=False), "dns"),
-        (28, "Operation timed out", Facts(), "timeout"),
-        (7, "", Facts(blocked="10.0.0.1"), "blocked"),
-        (23, "", Facts(too_large=True), "too-large"),
-        (56, "Malformed encoding found in chunked-encoding", Facts(), "protocol"),
-        (56, "Too large response headers", Facts(), "too-large"),
-        (56, "Recv failure: Connection reset by peer", Facts(), "reset"),
-        (1, "Received HTTP/0.9 when not allowed", Facts(), "protocol"),
-        (1, 'Protocol "file" disabled', Facts(), "redirect"),
-        (999, "", Facts(), "other"),
+        (28, "", TransferFacts(resolved=False), "dns"),
+        (28, "Operation timed out", TransferFacts(), "timeout"),
+        (7, "", TransferFacts(blocked="10.0.0.1"), "blocked"),
+        (23, "", TransferFacts(too_large=True), "too-large"),
+        (56, "Malformed encoding found in chunked-encoding", TransferFacts(), "protocol"),
+        (56, "Too large response headers", TransferFacts(), "too-large"),
+        (56, "Recv failure: Connection reset by peer", TransferFacts(), "reset"),
+        (1, "Received HTTP/0.9 when not allowed", TransferFacts(), "protocol"),
+        (1, 'Protocol "file" disabled', TransferFacts(), "redirect"),
+        (999, "", TransferFacts(), "other"),
     ],
 )
 def test_a_failure_is_named(code, words, facts, kind):
-    found, message = explain(code, words, facts)
+    found, message = explain_failure(code, words, facts)
 
     assert found == kind
     assert message
@@ -40,7 +46,7 @@ def test_every_kind_has_advice_and_stands_in_the_docs():
     kinds = [kind for kind in listed if kind in ADVICE]
 
     assert kinds == list(ADVICE)
-    assert set(_KINDS.values()) <= set(ADVICE)
+    assert set(_KIND_OF_CODE.values()) <= set(ADVICE)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +73,7 @@ def test_causes_are_grouped_by_kind_and_status():
             tally.fail("http", status, f"http://a/{status}/{n}", f"HTTP {status}")
     tally.fail("dns", None, "http://b/", "not resolved")
 
-    text = summary(tally, 2.0, "pages/")
+    text = fetch_summary(tally, 2.0, "pages/")
 
     assert text.splitlines()[0] == "3 pages, 5 kB, in 2 s: 4 pages/s, into pages/"
     assert "     3  http: HTTP 404, as http://a/404/0" in text
@@ -80,6 +86,6 @@ def test_progress_says_how_far_how_fast_and_what_fails():
     for _ in range(10):
         tally.fail("timeout", None, "http://a/", "slow")
 
-    text = progress(tally, 10.0, in_flight=64, total=200)
+    text = fetch_progress(tally, 10.0, in_flight=64, total=200)
 
     assert text == "100 of 200 pages, 10 pages/s, 0.9 MB/s, 64 waiting, 10 timeout, 10 s left"

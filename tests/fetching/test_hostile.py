@@ -257,5 +257,5 @@ def test_a_large_body_does_not_pass_through_memory(site, tmp_path, monkeypatch):
 
     assert page.size == 5_000_000
     assert sum(held) == 5_000_000
-    assert max(held) <= transfer.SPOOL + transfer.BUFFER
+    assert max(held) <= transfer.SPOOL_ABOVE + transfer.RECEIVE_BUFFER
     assert Path(page.path).read_bytes() == b"0123456789" * 500_000

@@ -486,7 +486,7 @@ def test_a_disk_that_is_full_ends_the_run_with_what_was_kept(site, tmp_path, mon
     def full(self, body):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("outpace.fetching.sinks.Directory._written", full)
+    monkeypatch.setattr("outpace.fetching.sinks.DirectorySink._written", full)
 
     with pytest.raises(OutpaceError, match="No space left"):
         fetched([site.url("x")], into=tmp_path / "pages")

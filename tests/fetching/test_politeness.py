@@ -15,7 +15,7 @@ from outpace.fetching.politeness import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     RECOVERY,
-    Hopeless,
+    HopelessRequest,
     Politeness,
     wait_for,
 )
@@ -151,7 +151,7 @@ def test_one_storm_of_429s_is_one_pause():
     assert len(taken(policy, FIRST_PAUSE)) == 4
 
 
-class Rules:
+class RobotsRules:
     delay = 0.0
 
     def __init__(self, text: bytes) -> None:
@@ -162,7 +162,7 @@ class Rules:
 
 
 def test_robots_txt_comes_first_and_what_it_forbids_does_not_go_out():
-    policy = Politeness(per_host=4, read_rules=Rules)
+    policy = Politeness(per_host=4, read_rules=RobotsRules)
     pushed(policy, "https://a/1", "https://a/private", "https://a/2")
 
     (first,) = taken(policy)
@@ -178,7 +178,7 @@ def test_robots_txt_comes_first_and_what_it_forbids_does_not_go_out():
 
 def test_no_robots_txt_allows_everything_and_an_unreadable_one_nothing():
     for error, kinds in ((said(404), [None]), (said(500), ["http"]), (said(429), ["http"])):
-        policy = pushed(Politeness(per_host=4, read_rules=Rules), "https://a/private")
+        policy = pushed(Politeness(per_host=4, read_rules=RobotsRules), "https://a/private")
         (first,) = taken(policy)
         policy.ended(first, 0.0, None, error)
 
@@ -187,7 +187,7 @@ def test_no_robots_txt_allows_everything_and_an_unreadable_one_nothing():
 
 def test_what_is_no_url_is_refused_at_once():
     policy = Politeness(per_host=1)
-    policy.push(0, Hopeless("nonsense", "it cannot be read"))
+    policy.push(0, HopelessRequest("nonsense", "it cannot be read"))
 
     ((index, _, _, error),) = taken(policy)
 
@@ -199,7 +199,7 @@ def test_hosts_with_nothing_to_remember_are_forgotten():
     for ticket in taken(policy):
         policy.ended(ticket, 0.0, page(), None)
 
-    assert not policy._hosts
+    assert not policy._sites
 
 
 def test_the_engine_waits_as_long_as_the_site_asks_and_longer_each_time_if_it_does_not():

@@ -10,7 +10,7 @@ import outpace
 from outpace.errors import FetchError, UsageError
 from outpace.fetching import url_source
 from outpace.fetching.page import Page
-from outpace.fetching.seen_urls import Counted, Seen
+from outpace.fetching.seen_urls import CountedTexts, SeenTexts
 
 SITEMAP = """<?xml version="1.0"?>
 <urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">
@@ -153,7 +153,7 @@ def test_a_url_that_is_no_text_is_refused():
 
 
 def test_texts_are_known_again_over_many_tables():
-    seen = Seen(first=8)
+    seen = SeenTexts(first=8)
     texts = [f"http://a/{n}" for n in range(5000)]
     try:
         assert all(seen.add(text) for text in texts)
@@ -165,7 +165,7 @@ def test_texts_are_known_again_over_many_tables():
 
 
 def test_how_often_a_text_came_is_counted():
-    counted = Counted(Seen(first=8))
+    counted = CountedTexts(SeenTexts(first=8))
     try:
         assert [counted.add("a") for _ in range(4)] == [0, 1, 2, 3]
         assert [counted.holds("a", n) for n in range(6)] == [True] * 4 + [False] * 2

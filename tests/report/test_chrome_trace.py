@@ -9,12 +9,12 @@ import pytest
 
 from outpace.record import states
 from outpace.record.timeline import Lane, Timeline
-from outpace.report.chrome_trace import trace
+from outpace.report.chrome_trace import chrome_trace
 
 
 @pytest.fixture
 def events(threads, asyncio):
-    return json.loads(json.dumps(trace([threads, asyncio])))["traceEvents"]
+    return json.loads(json.dumps(chrome_trace([threads, asyncio])))["traceEvents"]
 
 
 def of(events, phase):
@@ -76,7 +76,7 @@ def test_of_amounts_it_says_what_was_most_and_how_much():
     timeline.intervals.add(0, states.RUNNING, 0.0, 1.0, 0.25, sampled=True)
     timeline.intervals.add(0, states.WAITING, 0.0, 1.0, 0.75, sampled=True)
 
-    events = of(trace([timeline])["traceEvents"], "X")
+    events = of(chrome_trace([timeline])["traceEvents"], "X")
 
     assert [event["cat"] for event in events] == ["item", "sampled"]
     assert events[1]["name"] == "mostly waiting (for what is not known)"
@@ -150,7 +150,9 @@ def test_perfetto_opens_it_and_drops_nothing(race, tmp_path, browser, perfetto):
         ],
     )
 
-    expected = of(trace([race.timeline("threads"), race.timeline("asyncio")])["traceEvents"], "X")
+    expected = of(
+        chrome_trace([race.timeline("threads"), race.timeline("asyncio")])["traceEvents"], "X"
+    )
     assert errors == []
     assert slices == [[str(len(expected))]]
     assert processes == [["asyncio"], ["threads"]]

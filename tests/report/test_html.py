@@ -9,7 +9,7 @@ from outpace.record import metrics, states
 from outpace.record.lanes import rows
 from outpace.record.raster import rasterise
 from outpace.record.timeline import Lane, Timeline
-from outpace.report.html import ROWS
+from outpace.report.html import PAGE_ROWS
 from outpace.report.html import page as page_of
 
 in_browser = pytest.mark.needs_chromium
@@ -216,7 +216,7 @@ def test_the_page_shows_the_sums_that_python_makes(race, page, browser):
             " [...s.busy], [...s.flight]]",
             n,
         )
-        drawn = rows(timeline, ROWS)
+        drawn = rows(timeline, PAGE_ROWS)
         expected = rasterise(timeline, drawn, 50, timeline.began, timeline.ended)
         for found, wanted in zip(seen[0], expected, strict=True):
             assert {state for state, _ in found} == set(wanted)

@@ -7,7 +7,7 @@ import pytest
 from outpace.errors import UsageError
 from outpace.report import png as drawing
 from outpace.report.png import SHARP, png, writes_letters
-from outpace.report.svg import WIDTH
+from outpace.report.svg import PICTURE_WIDTH
 
 
 @pytest.mark.needs_fonts
@@ -15,7 +15,7 @@ def test_it_is_as_large_as_the_svg_and_sharp(threads):
     data = png([threads])
 
     width, _ = struct.unpack(">II", data[16:24])
-    assert width == SHARP * WIDTH
+    assert width == SHARP * PICTURE_WIDTH
 
 
 @pytest.mark.needs_fonts

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 import pytest
 
 from outpace.errors import UsageTypeError
-from outpace.report.progress import MOST_WORKERS, Lines, Progress, Screen, Snapshot, make_progress
+from outpace.report.progress import (
+    WORKERS_SHOWN,
+    LogLines,
+    Progress,
+    Screen,
+    Snapshot,
+    make_progress,
+)
 
 
 @dataclass
@@ -108,7 +115,7 @@ def test_many_workers_do_not_fill_the_screen():
     on = tuple((n, n, 1.0) for n in range(100))
     Screen(terminal)(Snapshot(9, 1, 0, 2, 1.0, 1.0, 8.0, on))
 
-    assert terminal.getvalue().count("\n") == MOST_WORKERS + 1
+    assert terminal.getvalue().count("\n") == WORKERS_SHOWN + 1
     assert terminal.getvalue().endswith("  and 92 more")
 
 
@@ -136,7 +143,7 @@ def test_a_pipe_gets_plain_lines_and_few_of_them():
     assert lines[-1] == "outpace: 1,000/1,000 (100%)  33.3 items/s  took 30 s"
 
 
-@pytest.mark.parametrize("display", [Screen, Lines])
+@pytest.mark.parametrize("display", [Screen, LogLines])
 def test_a_stream_that_fails_ends_the_drawing_and_not_the_work(display):
     shown = display(Closed())
 

@@ -9,7 +9,7 @@ from outpace.record import metrics, states
 from outpace.record.lanes import rows
 from outpace.record.timeline import Lane, Timeline
 from outpace.report.svg import svg
-from outpace.report.svg_panel import PLOT, ROW, ROWS
+from outpace.report.svg_panel import PLOT, ROW, SVG_ROWS
 
 SPACE = "{http://www.w3.org/2000/svg}"
 
@@ -58,8 +58,8 @@ def test_each_state_of_each_row_covers_as_much_as_was_measured(threads, asyncio,
         group, sums = panel(root, timeline.model, attribute), metrics.seconds_by_state(timeline)
         width = float(group.get("data-width"))
         seen_rows = lanes(group)
-        assert len(seen_rows) == len(rows(timeline, ROWS))
-        for row, seen in zip(rows(timeline, ROWS), seen_rows, strict=True):
+        assert len(seen_rows) == len(rows(timeline, SVG_ROWS))
+        for row, seen in zip(rows(timeline, SVG_ROWS), seen_rows, strict=True):
             found, covered = areas(seen), width * ROW / timeline.span_s / len(row.lanes)
             for state in range(states.IDLE):
                 expected = sum(sums[lane][state] for lane in row.lanes) * covered

@@ -2,7 +2,7 @@
 
 from outpace.racing.result import Entrant, Race, Recommendation
 from outpace.racing.stats import MedianRange
-from outpace.report.progress import Line
+from outpace.report.progress import StatusLine
 from outpace.report.table import race_table
 
 MACHINE = {"cpus": 2, "python": "3.11.7", "gil": True}
@@ -86,7 +86,7 @@ class Terminal:
 def test_progress_is_drawn_on_a_terminal_only_and_not_too_often() -> None:
     terminal, pipe = Terminal(tty=True), Terminal(tty=False)
     for stream in (terminal, pipe):
-        line = Line(stream)
+        line = StatusLine(stream)
         for n in range(1000):
             line(f"item {n}")
         line.clear()

@@ -115,8 +115,8 @@ def run(options: argparse.Namespace) -> int:
     import json  # noqa: PLC0415 - not for --help
 
     from outpace.fetching.api import open_fetch  # noqa: PLC0415
-    from outpace.report.fetch_summary import progress, summary  # noqa: PLC0415
-    from outpace.report.progress import Line  # noqa: PLC0415
+    from outpace.report.fetch_summary import fetch_progress, fetch_summary  # noqa: PLC0415
+    from outpace.report.progress import StatusLine  # noqa: PLC0415
     from outpace.report.save import write  # noqa: PLC0415
 
     pictures.check(options, ("json",))
@@ -132,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
         outcomes=False,
         **_settings(options),
     )
-    line = Line(quiet=options.quiet)
+    line = StatusLine(quiet=options.quiet)
     began = time.monotonic()
     end = ""
     code = 0
@@ -140,7 +140,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             for _ in fetch:
                 took = time.monotonic() - began
-                line(progress(fetch.tally, took, fetch.in_flight, fetch.total))
+                line(fetch_progress(fetch.tally, took, fetch.in_flight, fetch.total))
         except KeyboardInterrupt:
             end, code = "interrupted", 130
         except Terminated as terminated:
@@ -155,7 +155,7 @@ def run(options: argparse.Namespace) -> int:
         except UsageError as error:
             complain(str(error))
             code = code or 1
-    out(summary(fetch.tally, took, options.into))
+    out(fetch_summary(fetch.tally, took, options.into))
     if end and options.into:
         complain(f"{end}; --resume goes on from here")
     return code or (1 if fetch.tally.failed else 0)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from outpace.racing.result import Race
     from outpace.record.timeline import Timeline
 
-FILES = {  # the option, the suffix that it needs, and what it is
+FILE_OPTIONS = {  # the option, the suffix that it needs, and what it is
     "html": (".html", "a page that works offline: table, timelines, item times"),
     "svg": (".svg", "the timelines as a picture"),
     "png": (".png", "the same as PNG (needs outpace[png])"),
@@ -25,27 +25,29 @@ FILES = {  # the option, the suffix that it needs, and what it is
 
 def add(group: Any) -> None:
     """Add the options."""
-    for name, (ending, what) in FILES.items():
+    for name, (ending, what) in FILE_OPTIONS.items():
         group.add_argument(f"--{name}", metavar="F", help=f"write a {ending} file: {what}")
     group.add_argument(
         "--timeline", action="store_true", help="draw what ran when below the table, as text"
     )
 
 
-def check(options: argparse.Namespace, files: Iterable[str] = FILES) -> None:
+def check(options: argparse.Namespace, files: Iterable[str] = FILE_OPTIONS) -> None:
     """Raise `UsageError` for a file that could not be written, before any work."""
     from outpace.report.save import check_path  # noqa: PLC0415 - not for --help
 
     for name in files:
         path = getattr(options, name)
-        ending = FILES[name][0] if name in FILES else ".json"
+        ending = FILE_OPTIONS[name][0] if name in FILE_OPTIONS else ".json"
         if path is not None:
             if not path.endswith(ending):
                 raise UsageError(f"--{name} writes a {ending} file, and {path!r} is none")
             check_path(path)
 
 
-def write(options: argparse.Namespace, race: Race | Timeline, files: Iterable[str] = FILES) -> bool:
+def write(
+    options: argparse.Namespace, race: Race | Timeline, files: Iterable[str] = FILE_OPTIONS
+) -> bool:
     """Write the files that were asked for; say of one that can't be, and whether there is none."""
     from outpace.report.save import PICTURES  # noqa: PLC0415
 

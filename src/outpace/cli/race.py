@@ -14,11 +14,11 @@ from outpace.flow.signals import Terminated
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from outpace.cli.race_process import Note
+    from outpace.cli.race_process import RaceNote
     from outpace.experiments.catalogue import Experiment
     from outpace.racing.result import Race
 
-FILES = ("json", *pictures.FILES)
+ALL_FILE_OPTIONS = ("json", *pictures.FILE_OPTIONS)
 EPILOG = """\
 examples:
   outpace race pages                         download 160 pages from a server on this machine
@@ -81,23 +81,23 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the race and show it: in a process of its own, if this is a program of ours."""
-    pictures.check(options, FILES)
+    pictures.check(options, ALL_FILE_OPTIONS)
     items = _items(options)
     if not options.is_program:
         return _run(options, items, None)
-    from outpace.cli.race_process import watched  # noqa: PLC0415 - not for --help
+    from outpace.cli.race_process import in_own_process  # noqa: PLC0415 - not for --help
 
-    return watched(
+    return in_own_process(
         lambda note: _run(options, items, note),
         lambda index: f" ({shown(items[index], 40)})" if items is not None else "",
     )
 
 
-def _run(options: argparse.Namespace, items: list[Any] | None, note: Note | None) -> int:
+def _run(options: argparse.Namespace, items: list[Any] | None, note: RaceNote | None) -> int:
     """Run the race, write its files and print its table; of one that is interrupted, what there is."""
-    from outpace.report.progress import Line  # noqa: PLC0415 - not for --help
+    from outpace.report.progress import StatusLine  # noqa: PLC0415 - not for --help
 
-    line = Line(quiet=options.quiet or options.verbose)
+    line = StatusLine(quiet=options.quiet or options.verbose)
     finished: Race | None
     end: BaseException | None = None
     with _experiment(options, items) as experiment:
@@ -113,7 +113,7 @@ def _run(options: argparse.Namespace, items: list[Any] | None, note: Note | None
                 note.write("")
     for entrant in finished.entrants:
         entrant.published_s = experiment.published.get(entrant.model)
-    well = pictures.write(options, finished, FILES)
+    well = pictures.write(options, finished, ALL_FILE_OPTIONS)
     pictures.show(options, finished)
     if end is not None:
         raise end
@@ -121,7 +121,7 @@ def _run(options: argparse.Namespace, items: list[Any] | None, note: Note | None
 
 
 def _run_race(
-    options: argparse.Namespace, experiment: Experiment, line: Any, note: Note | None
+    options: argparse.Namespace, experiment: Experiment, line: Any, note: RaceNote | None
 ) -> Race:
     """Run the race that was asked for."""
     from outpace.racing.api import run_race  # noqa: PLC0415

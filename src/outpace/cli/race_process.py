@@ -3,7 +3,7 @@
 Serial has to run where the race is, in its main thread: in a worker it would be something else than the
 loop that the others are compared with. So an item that calls `os._exit`, or native code that crashes or
 never returns, takes the race along. Then the process that the user has started says where it was, by
-what the race has written into memory that both have (`Note`), and exits with 1.
+what the race has written into memory that both have (`RaceNote`), and exits with 1.
 
 The race is a fork of a process that has done nothing yet and has one thread. Where forking is not safe
 (macOS, Windows) the race runs in the one process that there is.
@@ -28,36 +28,36 @@ from outpace.flow.board import Board, Shape
 from outpace.flow.signals import set_handler
 from outpace.hosts._group import describe_exit
 
-SHAPE = Shape(1, 0)
-WHERE = 64  # bytes for the words that say how far it is
-HEAD = 24
+ONE_LANE = Shape(1, 0)
+WORDS_SIZE = 64  # bytes for the words that say how far it is
+HEAD_SIZE = 24
 FORKS = hasattr(os, "fork") and sys.platform != "darwin"
-TELLS = 0.2  # seconds in which who has been told by the terminal says so
-ENDS = 15.0  # and seconds for it to end, and to write what there is
-LATE = 30.0  # seconds over the budget: more than anything takes that can be interrupted
+TELL_S = 0.2  # seconds in which who has been told by the terminal says so
+END_S = 15.0  # and seconds for it to end, and to write what there is
+LATE_S = 30.0  # seconds over the budget: more than anything takes that can be interrupted
 
 clock = time.perf_counter  # the same for all processes, where they can fork
 
 
-class Note:
+class RaceNote:
     """What the race writes, and the other process reads: how far it is, and when it has to be over."""
 
     def __init__(self) -> None:
         """Say nothing yet."""
-        self._memory = mmap.mmap(-1, HEAD + WHERE + SHAPE.size)
+        self._memory = mmap.mmap(-1, HEAD_SIZE + WORDS_SIZE + ONE_LANE.size)
         view = memoryview(self._memory)
-        self._counts, self._until = view[:16].cast("q"), view[16:HEAD].cast("d")
-        self._where = view[HEAD : HEAD + WHERE]
-        self.board = Board(SHAPE, view[HEAD + WHERE :])
+        self._counts, self._until = view[:16].cast("q"), view[16:HEAD_SIZE].cast("d")
+        self._where = view[HEAD_SIZE : HEAD_SIZE + WORDS_SIZE]
+        self.board = Board(ONE_LANE, view[HEAD_SIZE + WORDS_SIZE :])
         self._until[0] = float("inf")
 
     def write(self, where: str, budget: float | None = None) -> None:
         """Say how far it is; with a budget, that it begins to be spent now, unless it has begun."""
-        self._where[:] = where.encode("ascii", "replace")[:WHERE].ljust(WHERE)
+        self._where[:] = where.encode("ascii", "replace")[:WORDS_SIZE].ljust(WORDS_SIZE)
         if budget is None:
             self._until[0] = float("inf")
         elif self._until[0] == float("inf"):
-            self._until[0] = clock() + budget + LATE
+            self._until[0] = clock() + budget + LATE_S
 
     def end(self, pid: int) -> None:
         """Say that the process is about to end by itself; a fork that an item has made says nothing."""
@@ -92,21 +92,21 @@ class Note:
         return f" in {words[0]}, with {words[1]}{item}" if len(words) > 1 else ""
 
 
-def watched(work: Callable[[Note | None], int], shown: Callable[[int], str]) -> int:
+def in_own_process(work: Callable[[RaceNote | None], int], shown: Callable[[int], str]) -> int:
     """Do the work in a process of its own; return its exit code, or 1 when it did not get so far.
 
     `shown` is how an item is shown, by its index.
     """
     if not FORKS or threading.active_count() > 1:
         return work(None)
-    note = Note()
+    note = RaceNote()
     ours, theirs = os.pipe()  # it is closed when this process is gone
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.flush()
     if pid := os.fork():
         os.close(ours)
         try:
-            return _Watch(pid, note).wait(shown)
+            return _RaceParent(pid, note).wait(shown)
         finally:
             os.close(theirs)
     os.close(theirs)
@@ -123,10 +123,10 @@ def _follow(pipe: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-class _Watch:
+class _RaceParent:
     """The process that the user has started, while it waits for the one with the race."""
 
-    def __init__(self, pid: int, note: Note) -> None:
+    def __init__(self, pid: int, note: RaceNote) -> None:
         """Pass on no signal yet."""
         self._pid, self._note = pid, note
         self._told: int | None = None  # the signal that we were told to end by
@@ -187,7 +187,7 @@ class _Watch:
     def _interrupt(self, *_: object) -> None:
         """Pass a Ctrl-C on, unless the terminal has told it too; the third time, wait no longer."""
         self._interrupts += 1
-        time.sleep(TELLS)
+        time.sleep(TELL_S)
         if self._interrupts > 2:
             self._tell(signal.SIGKILL)
         elif self._note.interrupts < self._interrupts:
@@ -202,7 +202,7 @@ class _Watch:
     def _end(self, number: int) -> None:
         """Note that it has been told to end."""
         if self._told is None:
-            self._told, self._until = number, clock() + ENDS
+            self._told, self._until = number, clock() + END_S
 
     def _look(self, *_: object) -> None:
         """Kill it when it should long have been over."""

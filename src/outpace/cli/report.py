@@ -37,6 +37,6 @@ def run(options: argparse.Namespace) -> int:
     pictures.check(options)
     race = read(options.race)
     well = pictures.write(options, race)
-    if options.timeline or not any(getattr(options, name) for name in pictures.FILES):
+    if options.timeline or not any(getattr(options, name) for name in pictures.FILE_OPTIONS):
         pictures.show(options, race)
     return 0 if well else 1

@@ -8,7 +8,7 @@ used again:
     outpace.map(pages.read, urls, model="threads", setup=pages.session)
     outpace.map(pages.aread, urls, model="asyncio", setup=pages.asession)
 
-A page that answers 400 or above is an error, never a `Page`. Neither library is needed to import
+A page that answers 400 or above is an error, never a `PageRead`. Neither library is needed to import
 this file (test_pages.py: `test_importing_pages_needs_neither_library`).
 """
 # ruff: noqa: PLC0415 - each library is imported where it is used, so that neither is required
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     import aiohttp
     import requests
 
-AT_ONCE = 100_000  # the engine bounds what is in flight; a fetcher's own would be a second bound
-TIMEOUT = 30.0  # seconds; without one, `requests` waits for a silent site for ever
+UNBOUNDED = 100_000  # the engine bounds what is in flight; a fetcher's own would be a second bound
+TIMEOUT_S = 30.0  # seconds; without one, `requests` waits for a silent site for ever
 HOSTS_KEPT = 100  # sites whose connection one `requests.Session` keeps open; its default is 10
 
 
-class Page(NamedTuple):
+class PageRead(NamedTuple):
     """What was read from one URL; `size` in bytes, as decoded from what travelled."""
 
     url: str
@@ -43,14 +43,14 @@ class Page(NamedTuple):
     sha256: str
 
 
-def read(url: str, session: requests.Session) -> Page:
+def read(url: str, session: requests.Session) -> PageRead:
     """Read one page with `requests`; raise a `requests.RequestException` where that fails."""
-    response = session.get(url, timeout=TIMEOUT)
+    response = session.get(url, timeout=TIMEOUT_S)
     response.raise_for_status()
     return _page(url, response.status_code, response.content)
 
 
-async def aread(url: str, session: aiohttp.ClientSession) -> Page:
+async def aread(url: str, session: aiohttp.ClientSession) -> PageRead:
     """Read one page with `aiohttp`; raise an `aiohttp.ClientError` or `TimeoutError` likewise."""
     async with session.get(url) as response:
         response.raise_for_status()
@@ -60,9 +60,9 @@ async def aread(url: str, session: aiohttp.ClientSession) -> Page:
 def fetcher() -> Fetcher:
     """Return what the driver `curl` reads pages with."""
     return Fetcher(
-        in_flight=AT_ONCE,
-        per_host=AT_ONCE,
-        timeout=TIMEOUT,
+        in_flight=UNBOUNDED,
+        per_host=UNBOUNDED,
+        timeout=TIMEOUT_S,
         keep_body=False,
         keep_head=False,
     )
@@ -78,12 +78,12 @@ class Fetcher(Getter):
 
 
 class _Transfer(Transfer):
-    """A transfer whose value is a `Page` of this file."""
+    """A transfer whose value is a `PageRead` of this file."""
 
     def end(self, code: int, words: str) -> Any:
         """Return the page; raise `FetchError`."""
         page = super().end(code, words)
-        return Page(page.url, page.status, page.size, str(page.sha256))
+        return PageRead(page.url, page.status, page.size, str(page.sha256))
 
 
 @contextmanager
@@ -108,27 +108,27 @@ async def asession() -> AsyncIterator[aiohttp.ClientSession]:
 
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
-        timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
     ) as session:
         yield session
 
 
-def read_aloud(url: str, session: requests.Session) -> Page:
+def read_aloud(url: str, session: requests.Session) -> PageRead:
     """Read one page as `read` does, and say so on stderr."""
     return _said(read(url, session))
 
 
-async def aread_aloud(url: str, session: aiohttp.ClientSession) -> Page:
+async def aread_aloud(url: str, session: aiohttp.ClientSession) -> PageRead:
     """Read one page as `aread` does, and say so on stderr."""
     return _said(await aread(url, session))
 
 
-def same_page(a: Page, b: Page) -> bool:
+def same_page(a: PageRead, b: PageRead) -> bool:
     """Say whether two readings got the same bytes from the same URL."""
     return a == b
 
 
-def same_visit(a: Page, b: Page) -> bool:
+def same_visit(a: PageRead, b: PageRead) -> bool:
     """Say whether two readings of a live site agree; its bytes may change between two visits."""
     return (a.url, a.status) == (b.url, b.status)
 
@@ -142,13 +142,13 @@ def missing() -> str | None:
     return "pages needs requests and aiohttp: pip install 'outpace[experiments]'"
 
 
-def _page(url: str, status: int, body: bytes) -> Page:
+def _page(url: str, status: int, body: bytes) -> PageRead:
     from hashlib import sha256
 
-    return Page(url, status, len(body), sha256(body).hexdigest())
+    return PageRead(url, status, len(body), sha256(body).hexdigest())
 
 
-def _said(page: Page) -> Page:
+def _said(page: PageRead) -> PageRead:
     # One write is one line, whichever threads and processes write beside it; `print` writes twice.
     os.write(2, f"Read {page.size} from {page.url}\n".encode())
     return page

@@ -1,7 +1,7 @@
 """What was published about the same two experiments: seconds by model, to stand beside yours.
 
-They are read, never computed with: another machine and another year, so only their proportions can
-be compared. A model that is not named was not published.
+They are read, never computed with: another machine (one laptop) and another year (2020), so only their
+proportions can be compared. A model that is not named was not published.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-SOURCE: Final = "one 2020 laptop"
 
 PAGES: Final[Mapping[str, float]] = MappingProxyType(
     {

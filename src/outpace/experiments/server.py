@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 SITES: Final = tuple(f"127.0.0.{n}" for n in range(1, 9))  # as many of them as `sites` finds
 BACKLOG: Final = 4_096  # connections waiting to be accepted; also Linux's own upper bound
-FILES: Final = (65_536, 10_240)  # open files to ask for, the second being macOS's upper bound
+OPEN_FILES: Final = (65_536, 10_240)  # open files to ask for, the second being macOS's upper bound
 START_SECONDS: Final = 20.0  # a server starts in about 0.2; this only ends a wait for nothing
 
 
@@ -234,7 +234,7 @@ def _allow_many_files() -> None:
     except ImportError:  # where there is no such limit either
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for wanted in FILES:
+    for wanted in OPEN_FILES:
         allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))

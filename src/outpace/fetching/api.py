@@ -14,13 +14,13 @@ from typing import Any
 from outpace.errors import TemporaryFetchError, UsageError, UsageTypeError, WorkerLostError
 from outpace.fetching import resume as earlier
 from outpace.fetching import url_source
-from outpace.fetching.job import Work
-from outpace.fetching.manifest import Line, Manifest
+from outpace.fetching.job import FetchJob
+from outpace.fetching.manifest import Manifest, ManifestLine
 from outpace.fetching.politeness import wait_for
 from outpace.fetching.settings import Getter, allow_files, make_getter
-from outpace.fetching.sinks import Directory, Nothing, Sink
+from outpace.fetching.sinks import DirectorySink, NoSink, Sink
 from outpace.fetching.urls import normaliser
-from outpace.fetching.warc import SUFFIXES, Warc
+from outpace.fetching.warc import ARCHIVE_SUFFIXES, WarcSink
 from outpace.flow.amounts import check_flag, check_positive, kind, whole
 from outpace.flow.data import Outcome
 from outpace.flow.engine import Engine
@@ -33,12 +33,12 @@ from outpace.flow.show import shown
 from outpace.registry import opening
 
 LOOK_AHEAD = 32_768  # URLs that wait for their host's turn: how long a slow host's stretch may be
-AGAIN = (TemporaryFetchError, WorkerLostError)  # what may be better next time
+RETRIED = (TemporaryFetchError, WorkerLostError)  # what may be better next time
 CHUNK = 64  # URLs that travel together; beside what a page costs it hardly matters
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
-class Keeping:
+class Destination:
     """Where pages go, and what an earlier run there means."""
 
     into: Path | None = None
@@ -61,7 +61,7 @@ class Keeping:
     @property
     def is_archive(self) -> bool:
         """Say whether pages go into one archive."""
-        return self.into is not None and self.into.name.lower().endswith(SUFFIXES)
+        return self.into is not None and self.into.name.lower().endswith(ARCHIVE_SUFFIXES)
 
     @property
     def again(self) -> bool:
@@ -72,12 +72,12 @@ class Keeping:
 class Fetch(Run[Outcome]):
     """A run that fetches: iterate over the outcomes; `tally` counts what has come so far."""
 
-    def __init__(self, engine: Engine, work: Work) -> None:
+    def __init__(self, engine: Engine, job: FetchJob) -> None:
         """Start nothing yet."""
-        super().__init__(engine, work.take_in)
-        self.work = work
-        self.tally = work.tally
-        self._finishing = weakref.finalize(self, work.close)
+        super().__init__(engine, job.take_in)
+        self.job = job
+        self.tally = job.tally
+        self._finishing = weakref.finalize(self, job.close)
 
     @property
     def in_flight(self) -> int:
@@ -87,7 +87,7 @@ class Fetch(Run[Outcome]):
     @property
     def total(self) -> int | None:
         """Count the URLs of this run; None until the last of them has been read."""
-        return self._engine.dispatcher.counts.pulled if self.work.read_all else None
+        return self._engine.dispatcher.counts.pulled if self.job.read_all else None
 
     def __next__(self) -> Outcome:
         """Return the next outcome."""
@@ -103,7 +103,7 @@ class Fetch(Run[Outcome]):
             super().close()
         finally:
             if not self._releases.gi_running:  # type: ignore[attr-defined] # else that thread does it
-                self.work.close()
+                self.job.close()
 
 
 def open_fetch(
@@ -135,7 +135,7 @@ def open_fetch(
         known = tuple(earlier.checked_kinds(kinds))
     else:
         kinds, known = check_flag("retry_failed", kinds), ()
-    keeping = Keeping(
+    destination = Destination(
         into=_path("into", into),
         manifest=_path("manifest", manifest),
         bodies=outcomes,
@@ -144,10 +144,10 @@ def open_fetch(
         kinds=known,
         update=check_flag("update", update),
     )
-    return put_together(
+    return make_run(
         url_source.stripped(_several(urls)),
         getter,
-        keeping,
+        destination,
         workers=workers,
         retries=times,
         look_ahead=look_ahead or LOOK_AHEAD,
@@ -179,10 +179,10 @@ def _path(name: str, value: Any) -> Path | None:
     return Path(text)
 
 
-def put_together(
+def make_run(
     urls: Iterable[str],
     getter: Getter,
-    keeping: Keeping,
+    destination: Destination,
     *,
     workers: int | None = None,
     retries: int = 0,
@@ -197,36 +197,36 @@ def put_together(
     model = "fetch" if count == 1 else "processes+fetch"
     chosen = opening(model, count, look_ahead, for_requests=True)
     with contextlib.ExitStack() as undo:
-        work = _work(urls, getter, keeping, outcomes=outcomes, undo=undo)
-        sink = work.sink
+        job = _open_job(urls, getter, destination, outcomes=outcomes, undo=undo)
+        sink = job.sink
         getter = replace(
             getter,
             keep_body=sink.keep_body,
             keep_head=sink.keep_head,
-            hash_body=sink.keep_body or work.manifest is not None,
+            hash_body=sink.keep_body or job.manifest is not None,
             spool=sink.spool,
         )
         call = Call(getter.shared(count))
-        retry = Retry(retries, on=AGAIN, wait=wait_for) if retries else None
-        job = Job(
-            call, work.items(), None, ordered=False, chunk=CHUNK, on_error="return", retry=retry
+        retry = Retry(retries, on=RETRIED, wait=wait_for) if retries else None
+        of_engine = Job(
+            call, job.items(), None, ordered=False, chunk=CHUNK, on_error="return", retry=retry
         )
-        run = Fetch(Engine(job, chosen), work)
+        run = Fetch(Engine(of_engine, chosen), job)
         undo.pop_all()
     return run
 
 
-def _work(
+def _open_job(
     urls: Iterable[str],
     getter: Getter,
-    keeping: Keeping,
+    destination: Destination,
     *,
     outcomes: bool,
     undo: contextlib.ExitStack,
-) -> Work:
+) -> FetchJob:
     """Open the manifest and the sink, and find out what an earlier run has done."""
-    path, into = keeping.manifest_path, keeping.into
-    _check_modes(keeping, path)
+    path, into = destination.manifest_path, destination.into
+    _check_modes(destination, path)
     manifest = done = known = None
     cut = 0
     try:
@@ -237,43 +237,45 @@ def _work(
             f"{path.parent if path else into} cannot be made: {error.strerror}"
         ) from None
     if path is not None:
-        manifest = Manifest(path, again=keeping.again)
+        manifest = Manifest(path, again=destination.again)
         undo.callback(manifest.abandon)
         manifest.prepare()
-        if keeping.resume:
-            done = earlier.finished(path, _is_whole(keeping))
+        if destination.resume:
+            done = earlier.finished(path, _is_whole(destination))
             undo.callback(done.close)
-        cut = earlier.last_end(path) if keeping.is_archive else 0
-        if keeping.retry_failed:
-            urls = earlier.failed(path, keeping.kinds)
-        elif keeping.update:
-            known = earlier.Known()
-            urls = known.fed(earlier.fetched(path, _is_whole(keeping)))
+        cut = earlier.last_end(path) if destination.is_archive else 0
+        if destination.retry_failed:
+            urls = earlier.failed(path, destination.kinds)
+        elif destination.update:
+            known = earlier.Validators()
+            urls = known.fed(earlier.fetched(path, _is_whole(destination)))
     sink: Sink
     if into is None:
-        sink = Nothing(keep_body=keeping.bodies, keep_head=keeping.bodies or path is not None)
-    elif keeping.is_archive:
-        sink = Warc(into, getter.user_agent, cut)
+        sink = NoSink(
+            keep_body=destination.bodies, keep_head=destination.bodies or path is not None
+        )
+    elif destination.is_archive:
+        sink = WarcSink(into, getter.user_agent, cut)
     else:
-        sink = Directory(into)
+        sink = DirectorySink(into)
     undo.callback(sink.close)
-    return Work(urls, sink, manifest, done, known, outcomes)
+    return FetchJob(urls, sink, manifest, done, known, outcomes)
 
 
-def _is_whole(keeping: Keeping) -> Callable[[Line], bool]:
+def _is_whole(destination: Destination) -> Callable[[ManifestLine], bool]:
     """Return what says whether the page of a manifest's line is there, whole."""
-    if keeping.into is None:
+    if destination.into is None:
         return lambda _: True
-    check = earlier.in_archive if keeping.is_archive else earlier.in_directory
-    return check(keeping.into)
+    check = earlier.in_archive if destination.is_archive else earlier.in_directory
+    return check(destination.into)
 
 
-def _check_modes(keeping: Keeping, path: Path | None) -> None:
+def _check_modes(destination: Destination, path: Path | None) -> None:
     """Raise `UsageError` for what would overwrite an earlier run, or needs one that is not there."""
     modes = {
-        "resume": keeping.resume,
-        "retry_failed": keeping.retry_failed,
-        "update": keeping.update,
+        "resume": destination.resume,
+        "retry_failed": destination.retry_failed,
+        "update": destination.update,
     }
     asked = [name for name, wanted in modes.items() if wanted]
     if len(asked) > 1:
@@ -282,7 +284,7 @@ def _check_modes(keeping: Keeping, path: Path | None) -> None:
         raise UsageError(f"{asked[0]} needs the manifest of an earlier run: say where pages went")
     if path is None:
         return
-    if keeping.again and not path.exists():
+    if destination.again and not path.exists():
         raise UsageError(
             f"there is no manifest {path}: nothing to {asked[0].replace('_', ' ')} yet"
         )
@@ -291,13 +293,13 @@ def _check_modes(keeping: Keeping, path: Path | None) -> None:
             f"{path} is there from an earlier run: go on with --resume, --retry-failed or --update, "
             "or choose another place"
         )
-    into = keeping.into
+    into = destination.into
     if into is None:
         return
-    if keeping.is_archive:
+    if destination.is_archive:
         if into.exists() and not path.exists():
             raise UsageError(f"{into} is there already, without a manifest: choose another place")
     elif into.exists() and not into.is_dir():
         raise UsageError(
-            f"{into} is no directory: end its name in {', '.join(SUFFIXES)} for one archive"
+            f"{into} is no directory: end its name in {', '.join(ARCHIVE_SUFFIXES)} for one archive"
         )

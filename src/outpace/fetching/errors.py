@@ -36,7 +36,7 @@ ADVICE: Final = MappingProxyType(
 )
 
 # libcurl's codes (curl/curl.h), those that are not "other".
-_KINDS: Final = MappingProxyType(
+_KIND_OF_CODE: Final = MappingProxyType(
     {
         1: "redirect",  # unsupported protocol: normalised URLs are http(s), so only a redirect can
         3: "invalid-url",
@@ -81,12 +81,12 @@ _KINDS: Final = MappingProxyType(
 # A "receive error" that is none of the network's, by a word of libcurl's message.
 _TELLING: Final = {"chunk": "protocol", "header": "too-large"}
 
-TEMPORARY: Final = frozenset(("dns", "connect", "timeout", "reset", "incomplete", "proxy"))
+TEMPORARY_KINDS: Final = frozenset(("dns", "connect", "timeout", "reset", "incomplete", "proxy"))
 TEMPORARY_STATUS: Final = frozenset((408, 425, 429, 500, 502, 503, 504))
 
 
 @dataclass(slots=True, frozen=True)
-class Facts:
+class TransferFacts:
     """What is known of a transfer that failed, beside libcurl's code and words."""
 
     resolved: bool = True  # whether the name had been resolved
@@ -94,13 +94,13 @@ class Facts:
     blocked: str | None = None  # the address that we refused to connect to
 
 
-def explain(code: int, words: str, facts: Facts) -> tuple[str, str]:
+def explain_failure(code: int, words: str, facts: TransferFacts) -> tuple[str, str]:
     """Return the kind and the message of a libcurl failure."""
     if facts.blocked is not None:
         return "blocked", f"{facts.blocked} is not a public address"
     if facts.too_large:
         return "too-large", "the body is larger than --max-size allows"
-    kind = _KINDS.get(code, "other")
+    kind = _KIND_OF_CODE.get(code, "other")
     if kind == "timeout" and not facts.resolved:
         kind, words = "dns", "the name was not resolved in time"
     if kind == "redirect" and "HTTP/0.9" in words:
@@ -113,4 +113,4 @@ def explain(code: int, words: str, facts: Facts) -> tuple[str, str]:
 
 def is_temporary(kind: str, status: int = 0) -> bool:
     """Say whether trying again a little later may help."""
-    return status in TEMPORARY_STATUS if kind == "http" else kind in TEMPORARY
+    return status in TEMPORARY_STATUS if kind == "http" else kind in TEMPORARY_KINDS

@@ -18,9 +18,9 @@ from outpace.errors import FetchError
 from outpace.fetching import manifest_lines
 from outpace.fetching.manifest import Manifest
 from outpace.fetching.page import Page
-from outpace.fetching.politeness import Hopeless
-from outpace.fetching.resume import Done, Known
-from outpace.fetching.seen_urls import Seen
+from outpace.fetching.politeness import HopelessRequest
+from outpace.fetching.resume import FinishedBefore, Validators
+from outpace.fetching.seen_urls import SeenTexts
 from outpace.fetching.sinks import Sink, remove
 from outpace.fetching.tally import Tally
 from outpace.fetching.urls import normaliser, redacted
@@ -31,18 +31,18 @@ NOT_MODIFIED = 304
 
 
 @dataclass(slots=True, eq=False)
-class Work:
+class FetchJob:
     """One job of fetching: its URLs, where pages go, and what has become of them."""
 
     urls: Iterable[str]
     sink: Sink
     manifest: Manifest | None
-    done: Done | None = None
-    known: Known | None = None
+    done: FinishedBefore | None = None
+    known: Validators | None = None
     outcomes: bool = True  # whether the caller wants to see them
     tally: Tally = field(default_factory=Tally)
     read_all: bool = False  # whether the last URL has been read
-    _seen: Seen = field(default_factory=Seen)
+    _seen: SeenTexts = field(default_factory=SeenTexts)
     _offset: float = field(default_factory=lambda: time.time() - time.perf_counter())
     _flushed: float = 0.0
     _closed: bool = False
@@ -57,7 +57,7 @@ class Work:
                 url = normalised(raw)
             except FetchError as error:
                 if not finished:
-                    yield Hopeless(raw, str(error))
+                    yield HopelessRequest(raw, str(error))
                 continue
             new = seen.add(url)
             if finished:

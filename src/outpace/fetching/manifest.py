@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from outpace.errors import UsageError
-from outpace.fetching.seen_urls import Counted
+from outpace.fetching.seen_urls import CountedTexts
 from outpace.fetching.sinks import cannot_write
 
 try:
@@ -26,7 +26,7 @@ try:
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
-Line = dict[str, Any]
+ManifestLine = dict[str, Any]
 
 
 class Manifest:
@@ -95,7 +95,7 @@ def redo_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.again")
 
 
-def read(path: Path) -> Iterator[Line]:
+def read_lines(path: Path) -> Iterator[ManifestLine]:
     """Yield the lines of a manifest; raise `UsageError` for a file that is none."""
     try:
         with path.open("rb") as file:
@@ -127,7 +127,7 @@ def cut_torn_line(path: Path) -> None:
         file.truncate(0)
 
 
-def rewrite(path: Path, wanted: Callable[[Line], bool], more: Path | None = None) -> None:
+def rewrite(path: Path, wanted: Callable[[ManifestLine], bool], more: Path | None = None) -> None:
     """Write a manifest anew with the lines that are wanted, then those of another file."""
     partial = path.with_name(f"{path.name}.new")
     try:
@@ -146,8 +146,8 @@ def rewrite(path: Path, wanted: Callable[[Line], bool], more: Path | None = None
 
 def merge(path: Path, redo: Path) -> None:
     """Put lines in the place of the old ones of the same URLs. Done twice, it is as if done once."""
-    with contextlib.closing(Counted()) as counted:
-        for line in read(redo):
+    with contextlib.closing(CountedTexts()) as counted:
+        for line in read_lines(redo):
             counted.add(line["url"])
         rewrite(
             path,

@@ -28,7 +28,7 @@ CATCH_UP = 0.05  # seconds of a rate that may be made up for at once: timers are
 SLOW_DOWN = frozenset((429, 503))
 
 
-class Rules(Protocol):
+class RobotsRules(Protocol):
     """What a site's robots.txt says."""
 
     delay: float
@@ -38,13 +38,13 @@ class Rules(Protocol):
         ...
 
 
-class Preliminary(NamedTuple):
+class RobotsRequest(NamedTuple):
     """A request of our own that comes before those of a site: for its robots.txt."""
 
     url: str
 
 
-class Hopeless(NamedTuple):
+class HopelessRequest(NamedTuple):
     """A request that fails before it goes out: what was given is no URL."""
 
     text: str
@@ -52,8 +52,8 @@ class Hopeless(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class Host:
-    """One site, a host and port, and what is known of it: all of it changes."""
+class WebSite:
+    """One site on the web, a host and port, and what is known of it: all of it changes."""
 
     name: str
     limit: int
@@ -65,15 +65,15 @@ class Host:
     pauses: int = 0  # in a row
     good: int = 0  # answers since the limit was last changed
     refuse_until: float = 0.0  # it asked to be left alone for longer than anybody would wait
-    rules: Rules | None = None
+    rules: RobotsRules | None = None
     asked_rules: bool = False
     no_rules: FetchError | None = None  # why its robots.txt could not be read
 
 
-_NOWHERE = Host("", 0)
+_NOWHERE = WebSite("", 0)
 
 # What is to go out: its index, the request, its host; or, instead of going out, why it must not.
-Ticket = tuple[int, Any, Host, FetchError | None]
+Ticket = tuple[int, Any, WebSite, FetchError | None]
 
 
 class Politeness:
@@ -85,36 +85,36 @@ class Politeness:
         per_host: int,
         delay: float = 0.0,
         rate: float | None = None,
-        read_rules: Callable[[bytes], Rules] | None = None,
+        read_rules: Callable[[bytes], RobotsRules] | None = None,
     ) -> None:
-        """Know no host yet; `read_rules` makes `Rules` of a robots.txt, and has it asked for."""
+        """Know no host yet; `read_rules` makes `RobotsRules` of a robots.txt, and has it asked for."""
         self.waiting = 0  # requests that have not gone out
         self._per_host = per_host
         self._delay = delay
         self._gap = 1.0 / rate if rate else 0.0
         self._next_start = 0.0  # by the rate of the whole job
         self._read_rules = read_rules
-        self._hosts: dict[str, Host] = {}
-        self._round: deque[Host] = deque()  # hosts that may be asked, in turn
-        self._pausing: list[tuple[float, int, Host]] = []  # a heap
+        self._sites: dict[str, WebSite] = {}
+        self._round: deque[WebSite] = deque()  # hosts that may be asked, in turn
+        self._pausing: list[tuple[float, int, WebSite]] = []  # a heap
         self._tie = 0
-        self._hopeless: deque[tuple[int, Hopeless]] = deque()
+        self._hopeless: deque[tuple[int, HopelessRequest]] = deque()
 
     def push(self, index: int, item: Any) -> None:
         """Take in a request: a URL, or a tuple that begins with one."""
-        if type(item) is Hopeless:
+        if type(item) is HopelessRequest:
             self._hopeless.append((index, item))
             return
         url = item if type(item) is str else item[0]
         name = url.split("/", 3)[2]
-        host = self._hosts.get(name)
-        if host is None:
-            host = self._hosts[name] = Host(name, self._per_host)
-        host.waiting.append((index, item))
+        site = self._sites.get(name)
+        if site is None:
+            site = self._sites[name] = WebSite(name, self._per_host)
+        site.waiting.append((index, item))
         self.waiting += 1
-        if not host.listed and host.running < host.limit:
-            host.listed = True
-            self._round.append(host)
+        if not site.listed and site.running < site.limit:
+            site.listed = True
+            self._round.append(site)
 
     def take(self, now: float) -> Ticket | None:
         """Return what goes out now, or None when nothing may."""
@@ -127,66 +127,66 @@ class Politeness:
         while pausing and pausing[0][0] <= now:
             self._round.append(heapq.heappop(pausing)[2])
         while self._round:
-            host = self._round.popleft()
-            host.listed = False
-            if host.resume_at > now:
-                self._pause(host)
+            site = self._round.popleft()
+            site.listed = False
+            if site.resume_at > now:
+                self._pause(site)
                 continue
-            if host.running >= host.limit or not host.waiting:
+            if site.running >= site.limit or not site.waiting:
                 continue
-            ticket = self._next_of(host, now)
+            ticket = self._next_of(site, now)
             if ticket is not None:
                 return ticket
         return None
 
-    def _next_of(self, host: Host, now: float) -> Ticket | None:
+    def _next_of(self, site: WebSite, now: float) -> Ticket | None:
         """Take a host's next request, or what has to come before it."""
-        if self._read_rules is not None and host.rules is None and host.no_rules is None:
-            if host.asked_rules:
+        if self._read_rules is not None and site.rules is None and site.no_rules is None:
+            if site.asked_rules:
                 return None  # it stands in no list until the answer is there
-            host.asked_rules = True
-            url = host.waiting[0][1]
+            site.asked_rules = True
+            url = site.waiting[0][1]
             scheme = (url if type(url) is str else url[0]).partition(":")[0]
-            return self._out(-1, Preliminary(f"{scheme}://{host.name}/robots.txt"), host, now)
-        index, item = host.waiting.popleft()
+            return self._out(-1, RobotsRequest(f"{scheme}://{site.name}/robots.txt"), site, now)
+        index, item = site.waiting.popleft()
         self.waiting -= 1
-        refusal = self._refusal(host, item, now)
+        refusal = self._refusal(site, item, now)
         if refusal is None:
-            return self._out(index, item, host, now)
-        self._list(host)
-        return index, item, host, refusal
+            return self._out(index, item, site, now)
+        self._list(site)
+        return index, item, site, refusal
 
-    def _out(self, index: int, item: Any, host: Host, now: float) -> Ticket:
+    def _out(self, index: int, item: Any, site: WebSite, now: float) -> Ticket:
         """Let a request go out."""
-        host.running += 1
+        site.running += 1
         if self._gap:
             self._next_start = max(self._next_start, now - CATCH_UP) + self._gap
         delay = self._delay
-        if host.rules is not None:
-            delay = max(delay, host.rules.delay)
+        if site.rules is not None:
+            delay = max(delay, site.rules.delay)
         if delay:
-            host.resume_at = max(host.resume_at, now + delay)
-        self._list(host)
-        return index, item, host, None
+            site.resume_at = max(site.resume_at, now + delay)
+        self._list(site)
+        return index, item, site, None
 
     def ended(self, ticket: Ticket, now: float, value: Any, error: BaseException | None) -> None:
         """Learn how a request has ended: with a page, or an error that may have one."""
-        index, _, host, _ = ticket
-        host.running -= 1
+        index, _, site, _ = ticket
+        site.running -= 1
         page = getattr(error, "page", None) if error is not None else value
         status = 0 if page is None else page.status
         if index < 0 and self._read_rules is not None:
-            self._learn_rules(host, status, page, error)
+            self._learn_rules(site, status, page, error)
         elif status in SLOW_DOWN:
-            self._slow_down(host, now, getattr(error, "retry_after", None))
-        elif error is None and host.limit < self._per_host:
-            self._recover(host)
+            self._slow_down(site, now, getattr(error, "retry_after", None))
+        elif error is None and site.limit < self._per_host:
+            self._recover(site)
         elif error is None:
-            host.pauses = 0
-        if not host.waiting and not host.running:
-            self._forget(host, now)
-        elif not host.listed:
-            self._list(host)
+            site.pauses = 0
+        if not site.waiting and not site.running:
+            self._forget(site, now)
+        elif not site.listed:
+            self._list(site)
 
     def due(self) -> float | None:
         """Say when something may go out that may not now; None: not before something has ended."""
@@ -196,70 +196,72 @@ class Politeness:
             return max(self._pausing[0][0], self._next_start)
         return None
 
-    def _refusal(self, host: Host, item: Any, now: float) -> FetchError | None:
+    def _refusal(self, site: WebSite, item: Any, now: float) -> FetchError | None:
         """Say why a request must not go out, if so."""
-        if now < host.refuse_until:
-            text = f"{host.name} asked to be left alone for {host.refuse_until - now:.0f} s more"
+        if now < site.refuse_until:
+            text = f"{site.name} asked to be left alone for {site.refuse_until - now:.0f} s more"
             return FetchError(text, "http")
-        if host.no_rules is not None:
-            text = f"the robots.txt of {host.name} could not be read: {host.no_rules}"
-            return FetchError(text, host.no_rules.kind)
-        if host.rules is None:
+        if site.no_rules is not None:
+            text = f"the robots.txt of {site.name} could not be read: {site.no_rules}"
+            return FetchError(text, site.no_rules.kind)
+        if site.rules is None:
             return None
         url = item if type(item) is str else item[0]
-        if host.rules.allows(url):
+        if site.rules.allows(url):
             return None
-        return FetchError(f"the robots.txt of {host.name} asks not to fetch it", "robots")
+        return FetchError(f"the robots.txt of {site.name} asks not to fetch it", "robots")
 
-    def _learn_rules(self, host: Host, status: int, page: Any, error: BaseException | None) -> None:
+    def _learn_rules(
+        self, site: WebSite, status: int, page: Any, error: BaseException | None
+    ) -> None:
         """Take in a robots.txt as RFC 9309 has it: none (4xx) allows all, unreadable allows nothing."""
         assert self._read_rules is not None
         if error is None:
-            host.rules = self._read_rules(page.body or b"")
+            site.rules = self._read_rules(page.body or b"")
         elif 400 <= status < 500 and status not in SLOW_DOWN:
-            host.rules = self._read_rules(b"")
+            site.rules = self._read_rules(b"")
         elif isinstance(error, FetchError):
-            host.no_rules = error
+            site.no_rules = error
 
-    def _slow_down(self, host: Host, now: float, retry_after: float | None) -> None:
+    def _slow_down(self, site: WebSite, now: float, retry_after: float | None) -> None:
         """Ask a host that is overloaded less often, after a pause."""
         if retry_after is not None and retry_after > LONGEST_PAUSE:
-            host.refuse_until = max(host.refuse_until, now + retry_after)
+            site.refuse_until = max(site.refuse_until, now + retry_after)
             return
-        if now < host.paused_until and retry_after is None:
+        if now < site.paused_until and retry_after is None:
             return  # others that were out with the first: one pause for all of them
-        pause = retry_after or min(FIRST_PAUSE * 2**host.pauses, LONGEST_PAUSE)
-        host.pauses = min(host.pauses + 1, 10)
-        host.good = 0
-        host.limit = max(1, host.limit // 2)
-        host.paused_until = max(host.paused_until, now + pause)
-        host.resume_at = max(host.resume_at, host.paused_until)
+        pause = retry_after or min(FIRST_PAUSE * 2**site.pauses, LONGEST_PAUSE)
+        site.pauses = min(site.pauses + 1, 10)
+        site.good = 0
+        site.limit = max(1, site.limit // 2)
+        site.paused_until = max(site.paused_until, now + pause)
+        site.resume_at = max(site.resume_at, site.paused_until)
 
-    def _recover(self, host: Host) -> None:
+    def _recover(self, site: WebSite) -> None:
         """Let a host that was slowed down have one more at once, after enough good answers."""
-        host.good += 1
-        host.pauses = 0
-        if host.good >= RECOVERY:
-            host.good = 0
-            host.limit += 1
+        site.good += 1
+        site.pauses = 0
+        if site.good >= RECOVERY:
+            site.good = 0
+            site.limit += 1
 
-    def _list(self, host: Host) -> None:
+    def _list(self, site: WebSite) -> None:
         """Let a host stand where the next round finds it, if it has anything to ask."""
-        if host.waiting and not host.listed and host.running < host.limit:
-            host.listed = True
-            self._round.append(host)
+        if site.waiting and not site.listed and site.running < site.limit:
+            site.listed = True
+            self._round.append(site)
 
-    def _pause(self, host: Host) -> None:
+    def _pause(self, site: WebSite) -> None:
         """Let a host stand among those that pause."""
-        host.listed = True
+        site.listed = True
         self._tie += 1
-        heapq.heappush(self._pausing, (host.resume_at, self._tie, host))
+        heapq.heappush(self._pausing, (site.resume_at, self._tie, site))
 
-    def _forget(self, host: Host, now: float) -> None:
+    def _forget(self, site: WebSite, now: float) -> None:
         """Forget a host of which there is nothing to remember: there may be millions."""
-        plain = host.limit == self._per_host and not host.asked_rules and not host.pauses
-        if plain and not host.listed and host.resume_at <= now and host.refuse_until <= now:
-            self._hosts.pop(host.name, None)
+        plain = site.limit == self._per_host and not site.asked_rules and not site.pauses
+        if plain and not site.listed and site.resume_at <= now and site.refuse_until <= now:
+            self._sites.pop(site.name, None)
 
 
 def wait_for(attempt: int, error: BaseException) -> float:

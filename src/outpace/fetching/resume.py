@@ -13,19 +13,19 @@ from pathlib import Path
 
 from outpace.errors import UsageError
 from outpace.fetching.errors import ADVICE
-from outpace.fetching.manifest import Line, read, rewrite
-from outpace.fetching.seen_urls import Counted
+from outpace.fetching.manifest import ManifestLine, read_lines, rewrite
+from outpace.fetching.seen_urls import CountedTexts
 from outpace.fetching.urls import redacted
 from outpace.flow.show import shown
 
 
 @dataclass(slots=True, eq=False)
-class Done:
+class FinishedBefore:
     """The lines of the input that have theirs in the manifest, as often as they stand there."""
 
     count: int = 0
-    _written: Counted = field(default_factory=Counted)
-    _met: Counted = field(default_factory=Counted)
+    _written: CountedTexts = field(default_factory=CountedTexts)
+    _met: CountedTexts = field(default_factory=CountedTexts)
 
     def note(self, url: str) -> None:
         """Learn of a line of the manifest."""
@@ -44,7 +44,7 @@ class Done:
 
 
 @dataclass(slots=True, eq=False)
-class Known:
+class Validators:
     """What each site wants to be shown when it is asked whether a page has changed."""
 
     lines: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -64,12 +64,12 @@ class Known:
         self.lines.clear()
 
 
-def finished(path: Path, whole: Callable[[Line], bool]) -> Done:
+def finished(path: Path, whole: Callable[[ManifestLine], bool]) -> FinishedBefore:
     """Read what is done; cut out of the manifest what is not whole on the disk."""
-    done = Done()
+    done = FinishedBefore()
     torn: list[str] = []
     try:
-        for line in read(path):
+        for line in read_lines(path):
             if "duplicate_of" in line or whole(line):
                 done.note(line["url"])
             else:
@@ -100,22 +100,24 @@ def failed(path: Path, kinds: Collection[str]) -> Iterator[str]:
     checked_kinds(kinds)
     return (
         line["url"]
-        for line in read(path)
+        for line in read_lines(path)
         if (error := line.get("error")) and (not kinds or error.get("kind") in kinds)
     )
 
 
-def fetched(path: Path, whole: Callable[[Line], bool]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def fetched(
+    path: Path, whole: Callable[[ManifestLine], bool]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the URLs that were fetched, each with the header fields that ask whether it changed.
 
     What is not whole on the disk any more is asked for without condition.
     """
-    for line in read(path):
+    for line in read_lines(path):
         if line.get("error") is None and "duplicate_of" not in line:
             yield line["url"], _conditions(line) if whole(line) else ()
 
 
-def _conditions(line: Line) -> tuple[str, ...]:
+def _conditions(line: ManifestLine) -> tuple[str, ...]:
     """Return the header fields that ask for a page only if it is not what it was."""
     names = {"etag": "If-None-Match", "last_modified": "If-Modified-Since"}
     return tuple(
@@ -130,10 +132,10 @@ def _is_plain(text: str) -> bool:
     return text.isprintable() and text.isascii()
 
 
-def in_directory(root: Path) -> Callable[[Line], bool]:
+def in_directory(root: Path) -> Callable[[ManifestLine], bool]:
     """Return what says whether the page of a line lies in a directory, whole."""
 
-    def whole(line: Line) -> bool:
+    def whole(line: ManifestLine) -> bool:
         name = line.get("path")
         if name is None:
             return line.get("error") is not None
@@ -145,18 +147,18 @@ def in_directory(root: Path) -> Callable[[Line], bool]:
     return whole
 
 
-def in_archive(archive: Path) -> Callable[[Line], bool]:
+def in_archive(archive: Path) -> Callable[[ManifestLine], bool]:
     """Return what says whether the record of a line lies in an archive, whole."""
     size = archive.stat().st_size if archive.exists() else 0
 
-    def whole(line: Line) -> bool:
+    def whole(line: ManifestLine) -> bool:
         end = end_of(line)
         return end <= size if end else line.get("error") is not None
 
     return whole
 
 
-def end_of(line: Line) -> int:
+def end_of(line: ManifestLine) -> int:
     """Say where a line's record ends, 0 where it has none."""
     offset, length = line.get("offset"), line.get("length")
     return offset + length if isinstance(offset, int) and isinstance(length, int) else 0
@@ -164,4 +166,4 @@ def end_of(line: Line) -> int:
 
 def last_end(path: Path) -> int:
     """Say where the last record of an archive ends of which its manifest knows."""
-    return max(map(end_of, read(path)), default=0)
+    return max(map(end_of, read_lines(path)), default=0)

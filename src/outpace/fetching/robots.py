@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from outpace.errors import UsageError
-from outpace.fetching.politeness import Rules
+from outpace.fetching.politeness import RobotsRules
 
 LONGEST_DELAY = 60.0  # seconds; a Crawl-delay above it is taken for this
 
 
-class Robots:
+class SiteRules:
     """The rules of one site for one user agent."""
 
     __slots__ = ("_agent", "_parsed", "delay")
@@ -27,7 +27,7 @@ class Robots:
         return bool(self._parsed.can_fetch(url, self._agent))
 
 
-def reader(agent: str) -> Callable[[bytes], Rules]:
+def reader(agent: str) -> Callable[[bytes], RobotsRules]:
     """Return a function that reads a robots.txt; raise `UsageError` when Protego is missing."""
     try:
         from protego import Protego  # noqa: PLC0415 - an extra
@@ -35,7 +35,7 @@ def reader(agent: str) -> Callable[[bytes], Rules]:
         raise UsageError("--robots needs protego: pip install 'outpace[fetch]'") from None
     token = agent.partition("/")[0]  # a robots.txt names the product alone
 
-    def read(text: bytes) -> Rules:
-        return Robots(Protego.parse(text.decode("utf-8", "replace")), token)
+    def read(text: bytes) -> RobotsRules:
+        return SiteRules(Protego.parse(text.decode("utf-8", "replace")), token)
 
     return read

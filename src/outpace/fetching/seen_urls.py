@@ -14,14 +14,14 @@ import mmap
 import tempfile
 from typing import IO
 
-FIRST = 1 << 17  # places in the first table: a megabyte
-FULL = 0.6  # of a table, and then it is: above, a search takes more and more steps
+FIRST_PLACES = 1 << 17  # places in the first table: a megabyte
+FULL_SHARE = 0.6  # of a table, and then it is: above, a search takes more and more steps
 
 
-class Seen:
+class SeenTexts:
     """A set of texts that can only grow."""
 
-    def __init__(self, first: int = FIRST) -> None:
+    def __init__(self, first: int = FIRST_PLACES) -> None:
         """Have seen nothing; `first` is a power of two."""
         self._tables: list[tuple[memoryview, int]] = []
         self._open: list[tuple[IO[bytes], mmap.mmap]] = []
@@ -77,15 +77,15 @@ class Seen:
             undo.pop_all()
         self._open.append((file, mapped))
         self._tables.append((memoryview(mapped).cast("Q"), self._places - 1))
-        self._left = int(self._places * FULL)
+        self._left = int(self._places * FULL_SHARE)
 
 
-class Counted:
+class CountedTexts:
     """Texts with how often each came, in the same few bytes: the n-th time is a text of its own."""
 
-    def __init__(self, seen: Seen | None = None) -> None:
+    def __init__(self, seen: SeenTexts | None = None) -> None:
         """Have counted nothing."""
-        self._seen = seen or Seen()
+        self._seen = seen or SeenTexts()
 
     def add(self, text: str) -> int:
         """Count a text once more; return how often it came before."""

@@ -28,9 +28,8 @@ CONNECT_TIMEOUT = 15.0  # seconds
 TIMEOUT = 300.0  # seconds for one page, all in all
 MAX_SIZE = 4 * 2**30  # bytes; against bodies without an end
 MAX_REDIRECTS = 10
-LONGEST = 1_000_000.0  # seconds (eleven days) of any time; libcurl counts milliseconds in 31 bits
+LONGEST_S = 1_000_000.0  # seconds (eleven days) of any time; libcurl counts milliseconds in 31 bits
 SPARE_FILES = 128  # for everything that is no connection
-DNS_CACHE = 300  # seconds
 HTTP_VERSIONS = {"1.1": 2, "2": 4, "3": 30}  # CURL_HTTP_VERSION_1_1, _2TLS, _3
 
 _PROXY = re.compile(r"(?:(?:https?|socks4a?|socks5h?)://)?[!-~]+")
@@ -101,39 +100,6 @@ class Getter:
         """Return the header fields of every request."""
         return [*self.headers, "Expect:"]
 
-    def set_options(self, curl: Any, timeout: float | None) -> None:
-        """Set everything on a handle that is the same for every page."""
-        import pycurl  # noqa: PLC0415 - an extra
-
-        from outpace.fetching.transfer import BUFFER, STALL  # noqa: PLC0415 - brings pycurl
-
-        seconds = self.timeout if timeout is None else timeout
-        options: list[tuple[int, Any]] = [
-            (pycurl.NOSIGNAL, 1),
-            (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
-            (pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
-            (pycurl.FOLLOWLOCATION, int(self.max_redirects > 0)),
-            (pycurl.MAXREDIRS, self.max_redirects),
-            (pycurl.USERAGENT, self.user_agent),
-            (pycurl.HTTPHEADER, self.header_lines()),
-            (pycurl.ACCEPT_ENCODING, ""),
-            (pycurl.BUFFERSIZE, BUFFER),
-            (pycurl.MAXFILESIZE_LARGE, self.max_size),
-            (pycurl.TIMEOUT_MS, max(1, int(seconds * 1000))),
-            (pycurl.CONNECTTIMEOUT_MS, max(1, int(self.connect_timeout * 1000))),
-            (pycurl.LOW_SPEED_LIMIT, 1),
-            (pycurl.LOW_SPEED_TIME, max(1, min(STALL, int(seconds)))),
-            (pycurl.DNS_CACHE_TIMEOUT, DNS_CACHE),
-            (pycurl.SSL_VERIFYPEER, int(not self.insecure)),
-            (pycurl.SSL_VERIFYHOST, 0 if self.insecure else 2),
-        ]
-        if self.http is not None:
-            options.append((pycurl.HTTP_VERSION, HTTP_VERSIONS[self.http]))
-        if self.proxy is not None:
-            options.append((pycurl.PROXY, self.proxy))
-        for option, value in options:
-            curl.setopt(option, value)
-
 
 def check_header(line: object) -> str:
     """Return a header field as it is sent; raise unless it is one line `Name: value`."""
@@ -193,10 +159,10 @@ def make_getter(
     return Getter(
         in_flight=check_positive("in_flight", in_flight) or IN_FLIGHT,
         per_host=check_positive("per_host", per_host) or PER_HOST,
-        delay=float(_number("delay", delay, least=0.0) or 0.0),
-        rate=_number("rate", rate),
-        timeout=_number("timeout", timeout) or TIMEOUT,
-        connect_timeout=_number("connect_timeout", connect_timeout) or CONNECT_TIMEOUT,
+        delay=float(_checked_number("delay", delay, least=0.0) or 0.0),
+        rate=_checked_number("rate", rate),
+        timeout=_checked_number("timeout", timeout) or TIMEOUT,
+        connect_timeout=_checked_number("connect_timeout", connect_timeout) or CONNECT_TIMEOUT,
         max_size=check_positive("max_size", max_size) or MAX_SIZE,
         headers=tuple(map(check_header, lines)),
         user_agent=agent,
@@ -219,7 +185,9 @@ def _agent() -> str:
         return "outpace"
 
 
-def _number(name: str, value: object, least: float = 0.001, most: float = LONGEST) -> float | None:
+def _checked_number(
+    name: str, value: object, least: float = 0.001, most: float = LONGEST_S
+) -> float | None:
     """Return a number of at least so much, and not absurd, or None; raise for anything else."""
     if value is None:
         return None

@@ -46,7 +46,7 @@ class Sink(Protocol):
         ...
 
 
-class Nothing:
+class NoSink:
     """No place: the body is left to the caller, or to nobody."""
 
     keeps_failures = True
@@ -68,7 +68,7 @@ class Nothing:
         """Do nothing."""
 
 
-class Directory:
+class DirectorySink:
     """A directory with a file a page."""
 
     keep_body = True

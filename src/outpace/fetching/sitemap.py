@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import NoReturn
 from xml.parsers import expat
 
+from outpace.fetching.urls import LONGEST_URL
+
 LONGEST_SITEMAP = 512 * 2**20  # bytes, decompressed; the standard allows 50 MB
-LONGEST_URL = 65_536
 
 
 class Sitemap:

@@ -4,7 +4,7 @@ A handle is made once and used again; between two pages only the URL changes. Wh
 two or three calls from C into Python and a few `getinfo`s; bench/fetch.py has the figures.
 
 Guarantees, each with a test in tests/fetching/test_hostile.py: only http and https, after redirects
-too; never more than `max_size` bytes, compressed or not; a body above `SPOOL` goes to a file as it
+too; never more than `max_size` bytes, compressed or not; a body above `SPOOL_ABOVE` goes to a file as it
 comes; with `public_only` no connection is made to an address that is not public.
 """
 
@@ -16,23 +16,24 @@ import itertools
 import os
 import re
 import time
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from outpace.errors import FetchError, TemporaryFetchError
 from outpace.fetching import public_addresses
-from outpace.fetching.errors import Facts, explain, is_temporary
+from outpace.fetching.errors import TransferFacts, explain_failure, is_temporary
 from outpace.fetching.page import Page
-from outpace.fetching.politeness import LONGEST_PAUSE, SLOW_DOWN, Preliminary
+from outpace.fetching.politeness import LONGEST_PAUSE, SLOW_DOWN, RobotsRequest
+from outpace.fetching.settings import HTTP_VERSIONS, Getter
 from outpace.fetching.urls import redacted
 from outpace.flow.board import Place
 
-if TYPE_CHECKING:
-    from outpace.fetching.settings import Getter
-
-SPOOL = 1_048_576  # bytes of a body that are held in memory; more goes to a file as it comes
-BUFFER = 65_536  # bytes that libcurl reads at once: its 16 kB cost 3 % more for pages of 18 kB
+SPOOL_ABOVE = 1_048_576  # bytes of a body that are held in memory; more goes to a file as it comes
+RECEIVE_BUFFER = (
+    65_536  # bytes that libcurl reads at once: its 16 kB cost 3 % more for pages of 18 kB
+)
 ROBOTS_SIZE = 524_288  # bytes of a robots.txt that are read: RFC 9309 asks for at least 500 kB
-STALL = 30  # seconds in which less than a byte a second comes: it has stalled
+DNS_CACHE_S = 300
+STALL_S = 30  # seconds in which less than a byte a second comes: it has stalled
 
 WRITE_ERROR = 23  # libcurl's code for "I was told to stop"
 BLANK = (b"\r\n", b"\n")
@@ -68,7 +69,7 @@ class Transfer:
         self._digest: Any = None
         self._blocked: str | None = None
         self._disk_error: OSError | None = None
-        getter.set_options(self.curl, timeout)
+        set_options(self.curl, getter, timeout)
         self.curl.setopt(pycurl.WRITEFUNCTION, self._write)
         if getter.keep_head:
             self.curl.setopt(pycurl.HEADERFUNCTION, self._head.append)
@@ -126,7 +127,7 @@ class Transfer:
     def _begin_special(self, item: Any) -> None:
         """Make ready for a request that is not like the others, until it has ended."""
         self._special = True
-        if isinstance(item, Preliminary):
+        if isinstance(item, RobotsRequest):
             self._url, self._keep, self._most = item.url, True, ROBOTS_SIZE
             return
         self._url = item[0]
@@ -147,7 +148,7 @@ class Transfer:
             return self._spool(data)
         if self._keep or self._hash:
             self._parts.append(data)
-            if self._size > SPOOL and self._may_spool:
+            if self._size > SPOOL_ABOVE and self._may_spool:
                 return self._start_spooling()
         return None
 
@@ -250,12 +251,12 @@ class Transfer:
         get = self.curl.getinfo
         disk, self._disk_error = self._disk_error, None
         blocked, self._blocked = self._blocked, None
-        facts = Facts(
+        facts = TransferFacts(
             resolved=get(self._resolve_time) > 0 or page.ip is not None,
             too_large=code == WRITE_ERROR and disk is None,
             blocked=blocked,
         )
-        kind, text = explain(code, words, facts)
+        kind, text = explain_failure(code, words, facts)
         if disk is not None:
             kind, text = "disk", str(disk)
         cls = TemporaryFetchError if is_temporary(kind) else FetchError
@@ -307,3 +308,35 @@ _numbers = itertools.count()
 
 
 EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+def set_options(curl: Any, getter: Getter, timeout: float | None) -> None:
+    """Set everything on a handle that is the same for every page."""
+    import pycurl  # noqa: PLC0415 - an extra
+
+    seconds = getter.timeout if timeout is None else timeout
+    options: list[tuple[int, Any]] = [
+        (pycurl.NOSIGNAL, 1),
+        (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+        (pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+        (pycurl.FOLLOWLOCATION, int(getter.max_redirects > 0)),
+        (pycurl.MAXREDIRS, getter.max_redirects),
+        (pycurl.USERAGENT, getter.user_agent),
+        (pycurl.HTTPHEADER, getter.header_lines()),
+        (pycurl.ACCEPT_ENCODING, ""),
+        (pycurl.BUFFERSIZE, RECEIVE_BUFFER),
+        (pycurl.MAXFILESIZE_LARGE, getter.max_size),
+        (pycurl.TIMEOUT_MS, max(1, int(seconds * 1000))),
+        (pycurl.CONNECTTIMEOUT_MS, max(1, int(getter.connect_timeout * 1000))),
+        (pycurl.LOW_SPEED_LIMIT, 1),
+        (pycurl.LOW_SPEED_TIME, max(1, min(STALL_S, int(seconds)))),
+        (pycurl.DNS_CACHE_TIMEOUT, DNS_CACHE_S),
+        (pycurl.SSL_VERIFYPEER, int(not getter.insecure)),
+        (pycurl.SSL_VERIFYHOST, 0 if getter.insecure else 2),
+    ]
+    if getter.http is not None:
+        options.append((pycurl.HTTP_VERSION, HTTP_VERSIONS[getter.http]))
+    if getter.proxy is not None:
+        options.append((pycurl.PROXY, getter.proxy))
+    for option, value in options:
+        curl.setopt(option, value)

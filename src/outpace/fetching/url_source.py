@@ -24,10 +24,10 @@ LONGEST_LINE = 1 << 20  # characters; a longer line is cut there, and so is no U
 GZIP = b"\x1f\x8b"
 DEEPEST = 3  # sitemaps may list sitemaps, which the standard lets list no more
 
-Fetch = Callable[[str], Any]  # of one page, here and now
+FetchPage = Callable[[str], Any]  # of one page, here and now
 
 
-def read(path: str, column: str | None, fetch: Fetch) -> Iterator[str]:
+def read(path: str, column: str | None, fetch: FetchPage) -> Iterator[str]:
     """Return an iterator over the URLs of a file (`-`: standard input), or of a sitemap's URL.
 
     The first of them is read at once, so that what is wrong with the file is known here.
@@ -45,7 +45,7 @@ def read(path: str, column: str | None, fetch: Fetch) -> Iterator[str]:
     return itertools.chain([first], found)
 
 
-def _local(path: str, column: str | None, fetch: Fetch) -> Iterator[str]:
+def _local(path: str, column: str | None, fetch: FetchPage) -> Iterator[str]:
     """Yield the URLs of a file, by its suffix."""
     name = path.lower().removesuffix(".gz")
     suffix = Path(name).suffix if path != "-" else ""
@@ -80,10 +80,10 @@ def _opened(path: str) -> IO[bytes]:
         if isinstance(error, FileNotFoundError):
             raise UsageError(f"there is no file {path!r}") from None
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    return cast("IO[bytes]", Unzipped(file) if file.peek(2)[:2] == GZIP else file)
+    return cast("IO[bytes]", GunzippedFile(file) if file.peek(2)[:2] == GZIP else file)
 
 
-class Unzipped(gzip.GzipFile):
+class GunzippedFile(gzip.GzipFile):
     """A compressed file that closes what it reads from."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -149,14 +149,14 @@ def _csv(text: IO[str], path: str, column: str | None) -> Iterator[str]:
         raise UsageError(f"{path}, line {rows.line_num}: {error}") from None
 
 
-def _remote(url: str, fetch: Fetch, depth: int = DEEPEST) -> Iterator[str]:
+def _remote(url: str, fetch: FetchPage, depth: int = DEEPEST) -> Iterator[str]:
     """Yield the URLs of a sitemap, or of a text file, that lies on the web."""
     try:
         page = fetch(url)
     except FetchError as error:
         raise UsageError(f"{url} could not be fetched: {error}") from None
     body = io.BytesIO(page.body or b"")
-    file: Any = Unzipped(body) if body.getvalue()[:2] == GZIP else body
+    file: Any = GunzippedFile(body) if body.getvalue()[:2] == GZIP else body
     with file:
         start = file.read(512).lstrip()
         file.seek(0)
@@ -166,7 +166,7 @@ def _remote(url: str, fetch: Fetch, depth: int = DEEPEST) -> Iterator[str]:
             yield from _lines(io.TextIOWrapper(file, "utf-8-sig", "surrogateescape"))
 
 
-def _sitemap(file: IO[bytes], path: str, fetch: Fetch, depth: int) -> Iterator[str]:
+def _sitemap(file: IO[bytes], path: str, fetch: FetchPage, depth: int) -> Iterator[str]:
     """Yield the pages of a sitemap; those of the sitemaps that it lists, one after another."""
     sitemap = Sitemap()
     size = 0
@@ -187,7 +187,7 @@ def _sitemap(file: IO[bytes], path: str, fetch: Fetch, depth: int) -> Iterator[s
         raise UsageError(f"{path} is not a sitemap: {error}") from None
 
 
-def _listed(sitemap: Sitemap, path: str, fetch: Fetch, depth: int) -> Iterator[str]:
+def _listed(sitemap: Sitemap, path: str, fetch: FetchPage, depth: int) -> Iterator[str]:
     """Yield what has been found in a sitemap so far."""
     for url, is_sitemap in sitemap.taken():
         if not is_sitemap:

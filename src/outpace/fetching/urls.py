@@ -13,7 +13,7 @@ from typing import Any
 
 from outpace.errors import FetchError, UsageError
 
-LONGEST = 65_536  # characters; more than any server takes
+LONGEST_URL = 65_536  # characters; more than any server takes
 
 _CREDENTIALS = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s@]*@")
 
@@ -37,7 +37,7 @@ def normaliser() -> Callable[[str], str]:
     parse = parser()
 
     def normalised(text: str) -> str:
-        if len(text) > LONGEST:
+        if len(text) > LONGEST_URL:
             raise FetchError(f"it has {len(text):,} characters", "invalid-url")
         try:
             url = parse(text)

@@ -28,17 +28,17 @@ from outpace.fetching.page import Page
 from outpace.fetching.sinks import cannot_write
 from outpace.fetching.urls import redacted
 
-BUFFER = 1 << 20  # bytes that are written at once
+WRITE_BUFFER = 1 << 20  # bytes that are written at once
 PIECE = 1 << 20  # bytes of a large body that are in memory at once
-LEVEL = 6  # of gzip
-SUFFIXES = (".warc", ".warc.gz", ".warc.zst")
+GZIP_LEVEL = 6  # of gzip
+ARCHIVE_SUFFIXES = (".warc", ".warc.gz", ".warc.zst")
 
 _ALTERED = re.compile(rb"(?im)^(content-encoding|transfer-encoding|content-length):")
 _LINE_END = re.compile(rb"\r?\n")
 _PROTOCOLS = {"1.0": "http/1.0", "1.1": "http/1.1", "2": "h2", "3": "h3"}
 
 
-class Warc:
+class WarcSink:
     """One web archive that all pages are kept in."""
 
     keep_body = True
@@ -53,7 +53,7 @@ class Warc:
         try:
             shutil.rmtree(self.spool, ignore_errors=True)
             Path(self.spool).mkdir(parents=True)
-            self._file = open(where, "ab" if cut else "wb", BUFFER)  # noqa: PTH123, SIM115
+            self._file = open(where, "ab" if cut else "wb", WRITE_BUFFER)  # noqa: PTH123, SIM115
             if cut:
                 self._file.truncate(cut)
                 self._file.seek(cut)
@@ -178,7 +178,7 @@ def _now() -> float:
 def _compressor(path: str) -> Callable[[], Any] | None:
     """Return what compresses one record, by the file's suffix."""
     if path.endswith(".gz"):
-        return lambda: zlib.compressobj(LEVEL, zlib.DEFLATED, 31)
+        return lambda: zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)
     if not path.endswith(".zst"):
         return None
     for name in ("compression.zstd", "backports.zstd"):  # of Python 3.14, and for older ones

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from outpace.errors import UsageError
-from outpace.racing.result import SCHEMA, Entrant, Race, Recommendation, Results, Status
+from outpace.racing.result import RACE_SCHEMA, Entrant, Race, Recommendation, Results, Status
 from outpace.racing.stats import MedianRange
 from outpace.record.timeline import Timeline
-from outpace.record.timeline_json import SCHEMA as TIMELINE_SCHEMA
+from outpace.record.timeline_json import TIMELINE_SCHEMA
 from outpace.record.timeline_json import from_json as timeline_from_json
 
 LARGEST_FILE = 1 << 29  # bytes of a file; a race of the most timelines has a hundredth of that
@@ -46,8 +46,8 @@ def read(path: str | Path) -> Race | Timeline:
 
 def from_json(content: Any) -> Race:
     """Make a race of what `Race.as_json` gave; raise `UsageError` for anything else."""
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise UsageError(f"this is no race of the schema {SCHEMA}")
+    if not isinstance(content, dict) or content.get("schema") != RACE_SCHEMA:
+        raise UsageError(f"this is no race of the schema {RACE_SCHEMA}")
     chosen = _field(content, "recommendation", dict)
     reasons = _field(chosen, "reasons", list)
     entrants = [_entrant(row) for row in _field(content, "entrants", list)]

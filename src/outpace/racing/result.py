@@ -16,7 +16,7 @@ from outpace.racing.stats import MedianRange
 from outpace.record.timeline import Timeline, Writer
 from outpace.record.timeline_json import as_json as timeline_json
 
-SCHEMA = "outpace.race/1"
+RACE_SCHEMA = "outpace.race/1"
 
 Status = Literal["ran", "not-eligible", "stopped", "failed"]
 Results = Literal["same", "different", "not-repeatable", "unchecked"]
@@ -114,7 +114,7 @@ class Race:
     def as_json(self) -> dict[str, Any]:
         """Return everything, as `outpace race --json` writes it."""
         return {
-            "schema": SCHEMA,
+            "schema": RACE_SCHEMA,
             "machine": self.machine,
             "job": self.job,
             "entrants": [entrant.as_json() for entrant in self.entrants],

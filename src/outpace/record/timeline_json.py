@@ -18,11 +18,11 @@ from outpace.flow.trace import Blocked
 from outpace.record import states
 from outpace.record.timeline import KINDS, LANE_KINDS, Intervals, Items, Lane, Timeline
 
-SCHEMA = "outpace.timeline/1"
+TIMELINE_SCHEMA = "outpace.timeline/1"
 DIGITS = 7
-TIMES = ("queued", "started", "ended", "began")  # columns that count from the beginning
-MOST_ROWS = 2_000_000  # of a file; more is a mistake or an attack
-BLOCKED = {"file": str, "line": int, "source": str, "label": str, "seconds": float, "count": int,
+TIME_COLUMNS = ("queued", "started", "ended", "began")  # columns that count from the beginning
+LARGEST_ROWS = 2_000_000  # of a file; more is a mistake or an attack
+BLOCKED_FIELDS = {"file": str, "line": int, "source": str, "label": str, "seconds": float, "count": int,
            "how": str, "advice": str}  # fmt: skip
 
 Column = TypeVar("Column", Items, Intervals)
@@ -31,7 +31,7 @@ Column = TypeVar("Column", Items, Intervals)
 def as_json(timeline: Timeline) -> dict[str, Any]:
     """Return a timeline as plain lists and numbers."""
     return {
-        "schema": SCHEMA,
+        "schema": TIMELINE_SCHEMA,
         "model": timeline.model,
         "span_s": round(timeline.span_s, DIGITS),
         "startup_s": round(timeline.startup_s, DIGITS),
@@ -44,15 +44,17 @@ def as_json(timeline: Timeline) -> dict[str, Any]:
         "lanes": [{"kind": x.kind, "worker": x.worker, "number": x.number} for x in timeline.lanes],
         "items": _columns_out(timeline.items, timeline.began),
         "intervals": _columns_out(timeline.intervals, timeline.began),
-        "blocked": [{name: getattr(b, name) for name in BLOCKED} for b in timeline.blocked],
+        "blocked": [{name: getattr(b, name) for name in BLOCKED_FIELDS} for b in timeline.blocked],
     }
 
 
 def from_json(data: Any) -> Timeline:
     """Make a timeline of what `as_json` gave; raise `UsageError` for anything else."""
     data = _object(data, "the timeline")
-    if data.get("schema") != SCHEMA:
-        raise UsageError(f"this is no timeline of the schema {SCHEMA}: {data.get('schema')!r:.60}")
+    if data.get("schema") != TIMELINE_SCHEMA:
+        raise UsageError(
+            f"this is no timeline of the schema {TIMELINE_SCHEMA}: {data.get('schema')!r:.60}"
+        )
     span = _number(data.get("span_s"), "span_s")
     if span < 0:
         raise _wrong("span_s", "a number of at least 0")
@@ -99,7 +101,7 @@ def _columns_out(columns: Items | Intervals, began: float) -> dict[str, list[Any
     for name in columns.__slots__:
         column = getattr(columns, name)
         if isinstance(column, array) and column.typecode == "d":
-            offset = began if name in TIMES else 0.0
+            offset = began if name in TIME_COLUMNS else 0.0
             out[name] = [round(value - offset, DIGITS) for value in column]
         else:
             out[name] = list(column)
@@ -113,7 +115,7 @@ def _columns_in(columns: Column, data: Any, where: str) -> Column:
     for name in columns.__slots__:
         values = _list(data.get(name), f"{where}.{name}")
         length = len(values) if length is None else length
-        if len(values) != length or length > MOST_ROWS:
+        if len(values) != length or length > LARGEST_ROWS:
             raise _wrong(f"{where}.{name}", f"a column as long as the others ({length} rows)")
         column = getattr(columns, name)
         if isinstance(column, array):
@@ -152,7 +154,7 @@ def _blocked(data: Any, n: int) -> Blocked:
     data = _object(data, f"blocked[{n}]")
     fields = {
         name: _of_kind(kind, data.get(name), f"blocked[{n}].{name}")
-        for name, kind in BLOCKED.items()
+        for name, kind in BLOCKED_FIELDS.items()
     }
     if fields["how"] not in ("computing", "waiting"):
         raise _wrong(f"blocked[{n}].how", "'computing' or 'waiting'")

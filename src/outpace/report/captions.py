@@ -10,14 +10,15 @@ from outpace.record import metrics, states
 from outpace.record.lanes import PictureRow
 from outpace.record.timeline import Timeline
 
-LEAST = 0.005  # of the lane time; less than that is not worth a word
+LEAST_SHARE = 0.005  # of the lane time; less than that is not worth a word
+TIMES_SIGN = "\N{MULTIPLICATION SIGN}"
 
 
 def share_words(timeline: Timeline) -> str:
     """Say where the lane time went, the most first."""
     shares = metrics.shares(timeline)
     ranked = sorted(range(len(shares)), key=lambda n: -shares[n])
-    found = [f"{shares[n]:.0%} {_short(n)}" for n in ranked if shares[n] >= LEAST]
+    found = [f"{shares[n]:.0%} {_short(n)}" for n in ranked if shares[n] >= LEAST_SHARE]
     return ", ".join(found) or "nothing ran"
 
 

@@ -15,21 +15,23 @@ from typing import Any
 from outpace.record import metrics, states
 from outpace.record.timeline import KINDS, Timeline
 
-COUNTS = 400  # values of a counter
-COLOURS = {  # the reserved names that the older viewer knows; Perfetto chooses by name
+COUNTER_VALUES = 400  # values of a counter
+COLOUR_NAMES = {  # the reserved names that the older viewer knows; Perfetto chooses by name
     states.RUNNING: "good",
     states.READY: "thread_state_runnable",
     states.GIL: "terrible",
     states.BLOCKING: "bad",
     states.BLOCKED: "bad",
 }
-WORKERS = 1000  # numbers of processes that one model may have
+PIDS_A_TIMELINE = 1000  # numbers of processes that one model may have
 
 
-def trace(timelines: Sequence[Timeline]) -> dict[str, Any]:
+def chrome_trace(timelines: Sequence[Timeline]) -> dict[str, Any]:
     """Return the trace as an object to be written as JSON."""
     events = [
-        event for n, timeline in enumerate(timelines, 1) for event in _events(timeline, n * WORKERS)
+        event
+        for n, timeline in enumerate(timelines, 1)
+        for event in _events(timeline, n * PIDS_A_TIMELINE)
     ]
     return {"traceEvents": events, "displayTimeUnit": "ms"}
 
@@ -118,22 +120,22 @@ def _states(timeline: Timeline, first: int) -> Iterator[dict[str, Any]]:
             **_when(timeline, source.began[n], source.ended[n]),
             "args": {"share": round(share, 4)},
         }
-        if state in COLOURS:
-            event["cname"] = COLOURS[state]
+        if state in COLOUR_NAMES:
+            event["cname"] = COLOUR_NAMES[state]
         yield event
 
 
 def _counters(timeline: Timeline, first: int) -> Iterator[dict[str, Any]]:
     """Yield the strips, as counters of the first worker; only where they change."""
     for name, line in (
-        ("cores busy", metrics.cores_busy(timeline, COUNTS)),
-        ("items in flight", metrics.in_flight(timeline, COUNTS)),
+        ("cores busy", metrics.cores_busy(timeline, COUNTER_VALUES)),
+        ("items in flight", metrics.in_flight(timeline, COUNTER_VALUES)),
     ):
         before = None
         for n, value in enumerate([*line, 0.0]):
             shown = round(value, 3)
             if shown != before:
-                at = round(timeline.span_s * n / COUNTS * 1e6, 3)
+                at = round(timeline.span_s * n / COUNTER_VALUES * 1e6, 3)
                 yield {"ph": "C", "name": name, "pid": first, "ts": at, "args": {name: shown}}
             before = shown
 

@@ -7,11 +7,11 @@ from outpace.fetching.manifest_lines import quoted
 from outpace.fetching.tally import Cause, Tally
 from outpace.flow.show import per_second, seconds
 
-SHOWN = 8  # causes of failures that are listed; the manifest has all
-LONGEST = 100  # characters of a URL in the summary
+CAUSES_SHOWN = 8  # causes of failures that are listed; the manifest has all
+URL_LENGTH = 100  # characters of a URL in the summary
 
 
-def progress(tally: Tally, took: float, in_flight: int, total: int | None = None) -> str:
+def fetch_progress(tally: Tally, took: float, in_flight: int, total: int | None = None) -> str:
     """Write how far it is."""
     pace = tally.settled / took if took > 0 else 0.0
     parts = [
@@ -26,7 +26,7 @@ def progress(tally: Tally, took: float, in_flight: int, total: int | None = None
     return ", ".join(parts)
 
 
-def summary(tally: Tally, took: float, into: str | None) -> str:
+def fetch_summary(tally: Tally, took: float, into: str | None) -> str:
     """Write what has become of it all; failures by cause, each with an example and what to try."""
     pace = per_second(tally.settled / took if took > 0 else None) or "0"
     where = f", into {into}" if into else ""
@@ -43,21 +43,21 @@ def summary(tally: Tally, took: float, into: str | None) -> str:
     lines.append(f"{tally.failed:,} failed:")
     causes = sorted(tally.causes.values(), key=lambda one: -one.count)
     advised = set()
-    for cause in causes[:SHOWN]:
+    for cause in causes[:CAUSES_SHOWN]:
         lines.append(_cause(cause))
         if cause.kind not in advised:
             advised.add(cause.kind)
             lines.append(f"          {ADVICE.get(cause.kind, ADVICE['other'])}")
-    if len(causes) > SHOWN:
-        lines.append(f"  and {len(causes) - SHOWN} other causes: the manifest has every one")
+    if len(causes) > CAUSES_SHOWN:
+        lines.append(f"  and {len(causes) - CAUSES_SHOWN} other causes: the manifest has every one")
     return "\n".join(lines)
 
 
 def _cause(cause: Cause) -> str:
     """Write one way in which pages failed."""
     url = quoted(cause.url)[1:-1]  # whatever a list of URLs holds, it does nothing to a terminal
-    if len(url) > LONGEST:
-        url = f"{url[: LONGEST - 1]}…"
+    if len(url) > URL_LENGTH:
+        url = f"{url[: URL_LENGTH - 1]}…"
     message = quoted(cause.message)[1:-1].replace('\\"', '"')
     return f"  {cause.count:>6,}  {cause.kind}: {message}, as {url}"
 

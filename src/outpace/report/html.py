@@ -26,12 +26,12 @@ from outpace.record.timeline_json import DIGITS, as_json
 from outpace.report.captions import at_once, marked, share_words
 from outpace.report.palette import DARK, LIGHT, Palette, Theme
 
-FINE = 6  # digits of a time that a page keeps: the zoom goes to a millionth
-ROUNDED = ("started", "ended", "wall_s", "cpu_s", "began", "share")
-UNSEEN = ("queued",)
-ROWS = 32  # of one timeline, at most; more lanes than that share rows
+ZOOM_DIGITS = 6  # digits of a time that a page keeps: the zoom goes to a millionth
+ROUNDED_COLUMNS = ("started", "ended", "wall_s", "cpu_s", "began", "share")
+UNSEEN_COLUMNS = ("queued",)
+PAGE_ROWS = 32  # of one timeline, at most; more lanes than that share rows
 # Rows of items and intervals of all timelines together: 1.4 MB, and a zoom that is smooth.
-ITEMS, INTERVALS = 10_000, 30_000
+PAGE_ITEMS, PAGE_INTERVALS = 10_000, 30_000
 SCRIPTS = ("vendor/uPlot.iife.min.js", "page/model.js", "page/draw.js", "page/page.js")
 LICENCE = "vendor/uPlot.LICENSE"
 STYLES = ("vendor/uPlot.min.css", "page/page.css")
@@ -56,7 +56,7 @@ def page(
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; "
         f"script-src {' '.join(map(_hash, scripts))}; base-uri 'none'; form-action 'none'"
     )
-    body = [_lanes(timelines), _spreads(timelines)] if timelines else [NOTHING]
+    body = [_lanes(timelines), _spreads(timelines)] if timelines else [NO_TIMELINE]
     return "\n".join(
         [
             "<!doctype html>",
@@ -84,7 +84,7 @@ def page(
     )
 
 
-HELP = (
+ZOOM_HELP = (
     "All on one axis, so the length of a picture is the makespan. The wheel zooms, dragging moves, a "
     "double click shows all; keys: + - 0 and the arrows."
 )
@@ -96,13 +96,13 @@ BUTTONS = (
     ("all", "all", "show all"),
     ("own", "own axes", "give each timeline an axis of its own"),
 )
-NOTHING = '<p class="muted">There is no timeline to show.</p>'
+NO_TIMELINE = '<p class="muted">There is no timeline to show.</p>'
 
 
 def bounded(timelines: Sequence[Timeline]) -> list[Timeline]:
     """Return timelines that a page can hold together; those with few rows leave more to the others."""
-    items = shared_out(ITEMS, [len(timeline.items) for timeline in timelines])
-    intervals = shared_out(INTERVALS, [len(timeline.intervals) for timeline in timelines])
+    items = shared_out(PAGE_ITEMS, [len(timeline.items) for timeline in timelines])
+    intervals = shared_out(PAGE_INTERVALS, [len(timeline.intervals) for timeline in timelines])
     return list(map(thinned, timelines, items, intervals))
 
 
@@ -155,13 +155,13 @@ def _data(timelines: Sequence[Timeline]) -> str:
 def _timeline(timeline: Timeline) -> dict[str, Any]:
     """Return one timeline for the script: its columns, its rows, how long its items took."""
     spread = metrics.durations(timeline)
-    digits = min(DIGITS, max(0, FINE - floor(log10(max(timeline.span_s, 1e-6)))))
+    digits = min(DIGITS, max(0, ZOOM_DIGITS - floor(log10(max(timeline.span_s, 1e-6)))))
     content = as_json(timeline)
     for name in ("items", "intervals"):
         content[name] = _packed(content[name], digits)
     return {
         **content,
-        "rows": [{"name": marked(row), "lanes": row.lanes} for row in rows(timeline, ROWS)],
+        "rows": [{"name": marked(row), "lanes": row.lanes} for row in rows(timeline, PAGE_ROWS)],
         "durations": spread and {"edges": spread.edges, "counts": spread.counts},
     }
 
@@ -172,9 +172,9 @@ def _packed(columns: dict[str, list[Any]], digits: int) -> dict[str, Any]:
     for name, column in columns.items():
         if column and all(value == column[0] for value in column):
             packed[name] = column[0]
-        elif name in ROUNDED:
+        elif name in ROUNDED_COLUMNS:
             packed[name] = [round(value, digits) for value in column]
-        elif name not in UNSEEN:
+        elif name not in UNSEEN_COLUMNS:
             packed[name] = column
     return packed
 
@@ -193,7 +193,7 @@ def _lanes(timelines: Sequence[Timeline]) -> str:
     return "\n".join(
         [
             '<section id="timelines"><h2>What ran when</h2>',
-            f'<p class="muted">{HELP}</p>',
+            f'<p class="muted">{ZOOM_HELP}</p>',
             f'<div class="tools">{buttons}<span id="seen" class="muted"></span></div>',
             f'<ul class="legend">{legend}</ul>',
             _where(timelines) if len(timelines) > 1 else "",

@@ -12,7 +12,7 @@ from outpace.report.svg import svg
 from outpace.report.svg_canvas import FONT
 
 SHARP = 2  # pixels of the PNG for one of the SVG
-LETTER = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">{}</svg>'
+ONE_LETTER = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">{}</svg>'
 
 
 def check_png() -> None:
@@ -36,7 +36,7 @@ def writes_letters(**options: Any) -> bool:
 
     letter = f'<text y="8" font-family="{FONT}">M</text>'  # as the pictures have it
     drawn = [
-        bytes(resvg_py.svg_to_bytes(svg_string=LETTER.format(inside), **options))
+        bytes(resvg_py.svg_to_bytes(svg_string=ONE_LETTER.format(inside), **options))
         for inside in (letter, "")
     ]
     return drawn[0] != drawn[1]

@@ -25,14 +25,16 @@ from outpace.flow.show import fitting, per_second, seconds, shown
 EVERY = 0.1  # seconds between two drawings
 PLAIN_EVERY = 10.0  # and between two lines where they stay
 RECENT = 50  # drawings that the speed is taken over: 5 s on a terminal
-MOST_WORKERS = 8  # lines of what workers are on
+WORKERS_SHOWN = 8  # lines of what workers are on
 
 clock = time.perf_counter
 
-On = tuple[int, int | None, float]  # a worker, the index of its item, since when (perf_counter)
+RunningItem = tuple[
+    int, int | None, float
+]  # a worker, the index of its item, since when (perf_counter)
 
 
-class Counts(Protocol):
+class SettledCounts(Protocol):
     """The counts of items that have settled, and of how many badly, as the dispatcher has them."""
 
     settled: int
@@ -85,7 +87,7 @@ class Progress(Observer):
         show: Callable[[Snapshot], object],
         every: float = EVERY,
         *,
-        on: Callable[[], Iterable[On]] = tuple,
+        on: Callable[[], Iterable[RunningItem]] = tuple,
     ) -> None:
         """Show snapshots by a function; `on` says what each worker is on, when it is asked."""
         self.on = on
@@ -122,7 +124,7 @@ class Progress(Observer):
         self._seen.clear()
         self._seen.append((now, 0))
 
-    def look(self, counts: Counts, in_flight: int, now: float) -> None:
+    def look(self, counts: SettledCounts, in_flight: int, now: float) -> None:
         """Show how far it is, if it is time to. Made to be called for every report."""
         if now >= self._next:
             self._next = now + self._every
@@ -132,7 +134,7 @@ class Progress(Observer):
         """Return the seconds after which `look` wants to be called even if nothing has settled."""
         return max(0.001, self._next - now)
 
-    def finished(self, counts: Counts, now: float | None = None) -> None:
+    def finished(self, counts: SettledCounts, now: float | None = None) -> None:
         """Show the end."""
         now = clock() if now is None else now
         elapsed = max(now - self._began, 1e-9)
@@ -141,7 +143,7 @@ class Progress(Observer):
         last = Snapshot(self._total, counts.settled, bad, 0, elapsed, speed, 0.0, finished=True)
         self._show(last)
 
-    def _snapshot(self, counts: Counts, in_flight: int, now: float) -> Snapshot:
+    def _snapshot(self, counts: SettledCounts, in_flight: int, now: float) -> Snapshot:
         """Make a snapshot; the speed is that since the oldest of the last drawings."""
         since, before = self._seen[0] if self._seen else (self._began, 0)
         self._seen.append((now, counts.settled))
@@ -161,7 +163,7 @@ class Progress(Observer):
         )
 
 
-def _bad(counts: Counts) -> int:
+def _bad(counts: SettledCounts) -> int:
     """Count the items that gave no value."""
     return counts.failed + counts.timed_out + counts.lost
 
@@ -182,7 +184,7 @@ def make_progress(wanted: Any, stream: TextIO | None = None) -> Progress | None:
             return None  # a shell has closed it
         if stream.isatty():
             return Progress(Screen(stream))
-        return Progress(Lines(stream), PLAIN_EVERY)
+        return Progress(LogLines(stream), PLAIN_EVERY)
     if callable(wanted):
         return Progress(wanted)
     raise UsageTypeError(f"progress is True, None or a function to call, not {shown(wanted)}")
@@ -210,7 +212,7 @@ class Screen:
             self._stream = None
 
 
-class Lines:
+class LogLines:
     """A line now and then, where lines stay: in a file, a pipe, a log."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -227,9 +229,9 @@ def _on(snapshot: Snapshot) -> list[str]:
     """Say what workers are on, those first that have been on it longest."""
     longest = sorted(snapshot.on, key=lambda on: -on[2])
     lines = [
-        f"  worker {n}: item {index:,} for {seconds(s)}" for n, index, s in longest[:MOST_WORKERS]
+        f"  worker {n}: item {index:,} for {seconds(s)}" for n, index, s in longest[:WORKERS_SHOWN]
     ]
-    more = len(longest) - MOST_WORKERS
+    more = len(longest) - WORKERS_SHOWN
     return [*lines, f"  and {more} more"] if more > 0 else lines
 
 
@@ -263,7 +265,7 @@ def _notebook() -> Callable[[Snapshot], None] | None:
     return show
 
 
-class Line:
+class StatusLine:
     """One line on a terminal that is written over and over."""
 
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:

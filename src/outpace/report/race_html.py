@@ -6,9 +6,9 @@ from html import escape
 
 from outpace.flow.show import seconds
 from outpace.racing.result import Entrant, Race
-from outpace.report.table import race_cells, race_heading
+from outpace.report.table import LEFT_COLUMNS, race_cells, race_heading
 
-FACTS = (  # of the machine: the field, what it is, and how to write it
+MACHINE_FACTS = (  # of the machine: the field, what it is, and how to write it
     ("cpus", "CPUs that this process could use", "{}"),
     ("cpu_quota", "CPU quota of the container", "{} CPUs"),
     ("python", "Python", "{}"),
@@ -16,11 +16,10 @@ FACTS = (  # of the machine: the field, what it is, and how to write it
     ("platform", "system", "{}"),
     ("machine", "processor", "{}"),
 )
-LEFT = ("model", "results")
-BARS = '<th class="left">start-up, then makespan</th>'
+BARS_HEADING = '<th class="left">start-up, then makespan</th>'
 
 
-def opening(race: Race) -> str:
+def above_timelines(race: Race) -> str:
     """Write what stands above the timelines."""
     return "\n".join(
         [
@@ -34,12 +33,12 @@ def opening(race: Race) -> str:
     )
 
 
-def closing(race: Race) -> str:
+def below_timelines(race: Race) -> str:
     """Write what stands below the timelines."""
     machine = race.machine
     rows = [
         f"<dt>{words}</dt><dd>{escape(form.format(machine[name]))}</dd>"
-        for name, words, form in FACTS
+        for name, words, form in MACHINE_FACTS
         if machine.get(name) is not None
     ]
     rows.append(f"<dt>GIL</dt><dd>{'on' if machine.get('gil', True) else 'off'}</dd>")
@@ -70,7 +69,7 @@ def table(race: Race, *, bars: bool = False) -> str:
     top = "".join(
         f'<th{_aligned(heading)} scope="col">{escape(heading)}</th>' for heading in headings
     )
-    lines = [f"<table><thead><tr>{top}{BARS if bars else ''}</tr></thead><tbody>"]
+    lines = [f"<table><thead><tr>{top}{BARS_HEADING if bars else ''}</tr></thead><tbody>"]
     for entrant, cells in zip(race.entrants, rows, strict=True):
         best = ' class="best"' if entrant.model == race.recommendation.model else ""
         written = "".join(
@@ -83,7 +82,7 @@ def table(race: Race, *, bars: bool = False) -> str:
 
 def _aligned(heading: str) -> str:
     """Say how a column is aligned."""
-    return ' class="left"' if heading in LEFT else ""
+    return ' class="left"' if heading in LEFT_COLUMNS else ""
 
 
 def _bar(entrant: Entrant, longest: float) -> str:

@@ -21,7 +21,7 @@ from outpace.racing.result import Race
 from outpace.record.timeline import Timeline
 from outpace.record.timeline_json import as_json
 from outpace.report import race_html
-from outpace.report.chrome_trace import trace
+from outpace.report.chrome_trace import chrome_trace
 from outpace.report.html import page
 from outpace.report.png import check_png, png
 from outpace.report.svg import svg
@@ -149,8 +149,8 @@ def html(what: What) -> str:
     return page(
         timelines(what),
         title=title(what),
-        before=race_html.opening(what),
-        after=race_html.closing(what),
+        before=race_html.above_timelines(what),
+        after=race_html.below_timelines(what),
     )
 
 
@@ -191,5 +191,5 @@ WRITERS: dict[str, Callable[[Any], str | bytes]] = {
     ".png": lambda what: png(timelines(what), title=title(what)),
     ".md": lambda what: f"```\n{text(what)}\n```\n",
     ".txt": lambda what: text(what) + "\n",
-    ".trace.json": lambda what: dumps(trace(timelines(what))),
+    ".trace.json": lambda what: dumps(chrome_trace(timelines(what))),
 }

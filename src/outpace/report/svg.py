@@ -17,9 +17,9 @@ from outpace.report.palette import Theme
 from outpace.report.svg_canvas import Canvas
 from outpace.report.svg_panel import LEFT, PLOT, TICKS, draw
 
-WIDTH = LEFT + PLOT + 20
-MARGIN = 16
-LETTER = 5.6  # pixels of an average letter at size 11
+PICTURE_WIDTH = LEFT + PLOT + 20
+PICTURE_MARGIN = 16
+LETTER_WIDTH = 5.6  # pixels of an average letter at size 11
 AMOUNTS = "drawn by height: only the amount is known there, not the order"
 
 
@@ -27,11 +27,11 @@ def svg(
     timelines: Sequence[Timeline], *, title: str = "What ran when", theme: Theme = "auto"
 ) -> str:
     """Draw timelines below each other; `theme` is "light", "dark", or what the reader's system has."""
-    canvas = Canvas(WIDTH)
-    canvas.text(MARGIN, 28, title, size=16, bold=True)
+    canvas = Canvas(PICTURE_WIDTH)
+    canvas.text(PICTURE_MARGIN, 28, title, size=16, bold=True)
     canvas.y = 52
     if not timelines:
-        canvas.text(MARGIN, canvas.y, "there is no timeline to show", "muted")
+        canvas.text(PICTURE_MARGIN, canvas.y, "there is no timeline to show", "muted")
         canvas.y += 20
         return canvas.document(title, theme)
     _legend(canvas, timelines)
@@ -48,11 +48,11 @@ def _legend(canvas: Canvas, timelines: Sequence[Timeline]) -> None:
     used = {state for timeline in timelines for state in timeline.intervals.state}
     entries = [(f"s{n}", states.STATES[n].words) for n in sorted(used - {states.IDLE})]
     entries.append(("panel", "idle"))
-    x = float(MARGIN)
+    x = float(PICTURE_MARGIN)
     for cls, words in entries:
-        width = 18 + len(words) * LETTER + 16
-        if x + width > WIDTH - MARGIN:
-            x, canvas.y = float(MARGIN), canvas.y + 18
+        width = 18 + len(words) * LETTER_WIDTH + 16
+        if x + width > PICTURE_WIDTH - PICTURE_MARGIN:
+            x, canvas.y = float(PICTURE_MARGIN), canvas.y + 18
         canvas.rect(cls, x, canvas.y - 9, 12, 11)
         canvas.text(x + 18, canvas.y, words)
         x += width
@@ -78,5 +78,5 @@ def _notes(canvas: Canvas, timelines: Sequence[Timeline]) -> None:
     notes += [f"{t.model}: {blocked}" for t in timelines for blocked in t.blocked]
     for line in (line for note in notes for line in wrap(note, 170)):
         canvas.y += 14
-        canvas.text(MARGIN, canvas.y, line, "muted", size=10)
+        canvas.text(PICTURE_MARGIN, canvas.y, line, "muted", size=10)
     canvas.y += 16

@@ -10,17 +10,24 @@ from outpace.record import metrics
 from outpace.record.lanes import PictureRow, rows
 from outpace.record.raster import Stretch, below, in_order, rasterise, stretches
 from outpace.record.timeline import Timeline
-from outpace.report.captions import at_once, marked, share_words, tick_words, ticks, tooltip
+from outpace.report.captions import (
+    TIMES_SIGN,
+    at_once,
+    marked,
+    share_words,
+    tick_words,
+    ticks,
+    tooltip,
+)
 from outpace.report.svg_canvas import Canvas
 
 LEFT, PLOT = 112, 868  # pixels: the names of rows, and the plot beside them
 ROW, GAP, STRIP = 12, 2, 18
-ROWS = 16  # of one timeline; more lanes than that share rows
-SMALL = 0.16  # of the axis: a timeline that takes less is drawn enlarged too
+SVG_ROWS = 16  # of one timeline; more lanes than that share rows
+ENLARGED_BELOW = 0.16  # of the axis: a timeline that takes less is drawn enlarged too
 TICKS = 8  # at most, of the common axis
-TIMES = "\N{MULTIPLICATION SIGN}"
 LENS = 44  # pixels between a small timeline and its enlargement
-APART = 6.0  # pixels that two items need for the line between them to be drawn
+ITEMS_APART = 6.0  # pixels that two items need for the line between them to be drawn
 
 
 def draw(canvas: Canvas, timeline: Timeline, longest: float) -> None:
@@ -33,11 +40,11 @@ def draw(canvas: Canvas, timeline: Timeline, longest: float) -> None:
     canvas.text(16 + 8 * len(timeline.model) + 14, canvas.y, words, "muted")
     canvas.y += 8
     top, behind = canvas.y, len(canvas.parts)
-    drawn = rows(timeline, ROWS)
+    drawn = rows(timeline, SVG_ROWS)
     _lanes(canvas, timeline, drawn, LEFT, max(width, 1.0), names=True)
     _strips(canvas, timeline, LEFT, max(width, 1.0), names=True)
     bottom = canvas.y
-    small = width < SMALL * PLOT and timeline.span_s > 0
+    small = width < ENLARGED_BELOW * PLOT and timeline.span_s > 0
     _lines(canvas, longest, LEFT + (width if small else PLOT), top, behind)
     if small:
         _enlarged(canvas, timeline, drawn, width, top)
@@ -68,7 +75,7 @@ def _enlarged(
     canvas.path("rule", lens, more=' stroke-width="0.7" stroke-dasharray="2 2"')
     zoom = room / width if width > 0 else 0.0
     middle = (LEFT + width + x) / 2 - 1
-    canvas.text(middle, (top + bottom) / 2 + 4, f"{TIMES}{zoom:.3g}", "muted", anchor="middle")
+    canvas.text(middle, (top + bottom) / 2 + 4, f"{TIMES_SIGN}{zoom:.3g}", "muted", anchor="middle")
     canvas.y = top
     _lanes(canvas, timeline, drawn, x, room, names=False)
     _strips(canvas, timeline, x, room, names=False)
@@ -154,7 +161,7 @@ def _ends(canvas: Canvas, timeline: Timeline, lane: int, x: float, width: float)
     marks = [
         f"M{here:.6g} {canvas.y:.5g}v{ROW}"
         for before, here in pairwise(at)
-        if here - before >= APART
+        if here - before >= ITEMS_APART
     ]
     canvas.path("cut", "".join(marks), more=' stroke-width="1"')
 

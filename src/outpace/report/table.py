@@ -15,8 +15,8 @@ HEADINGS = [
     "results",
 ]  # fmt: skip
 FIRST_TO_GO = ("items/s", "memory", "min - max", "CPU", "at once")  # where a terminal is narrow
-LEFT = ("model", "results")
-LONGEST = 600  # characters of a remark
+LEFT_COLUMNS = ("model", "results")
+REMARK_LENGTH = 600  # characters of a remark
 GAP = "  "
 
 
@@ -31,7 +31,7 @@ def race_table(race: Race, width: int = WIDEST) -> str:
 def _one_line(text: str) -> str:
     """Return what may hold the text of anybody's exception as a line of a length that is read."""
     text = printable(" ".join(text.split()))
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return text if len(text) <= REMARK_LENGTH else f"{text[: REMARK_LENGTH - 1]}…"
 
 
 def race_heading(race: Race) -> str:
@@ -95,7 +95,7 @@ def _columns(rows: list[list[str]], width: int) -> str:
         rows = [[row[n] for n in keep] for row in rows]
         if sum(max(map(len, column)) + len(GAP) for column in zip(*rows, strict=True)) <= width:
             break
-    return _written(rows, LEFT)
+    return _written(rows, LEFT_COLUMNS)
 
 
 def _at_once(entrant: Entrant) -> str:

@@ -17,21 +17,28 @@ from outpace.record import metrics, states
 from outpace.record.lanes import PictureRow, rows
 from outpace.record.raster import rasterise
 from outpace.record.timeline import Timeline
-from outpace.report.captions import at_once, how_measured, share_words
+from outpace.report.captions import TIMES_SIGN, at_once, how_measured, share_words
 
-TIMES = "\N{MULTIPLICATION SIGN}"
 BARS = " ▁▂▃▄▅▆▇█"
-PLAIN = str.maketrans(
-    {"█": "#", "▒": "+", "│": "|", "…": "~", "µ": "u", TIMES: "x", **dict.fromkeys("▁▂▃▄▅▆▇", "_")}
+TO_ASCII = str.maketrans(
+    {
+        "█": "#",
+        "▒": "+",
+        "│": "|",
+        "…": "~",
+        "µ": "u",
+        TIMES_SIGN: "x",
+        **dict.fromkeys("▁▂▃▄▅▆▇", "_"),
+    }
 )
-ROWS = 12
+TEXT_ROWS = 12
 ALL, LEAST = 0.94, 0.06  # of a moment: taken for all of it, and for nothing
 PART = -1  # in place of a state: that a bar occurs
 BY_HEIGHT = {states.RUNNING, states.WAITING, states.IDLE}
-SMALL = 0.2  # of the width: a timeline that takes less is drawn enlarged beside itself
+ENLARGED_BELOW = 0.2  # of the width: a timeline that takes less is drawn enlarged beside itself
 BESIDE = "  "
-NAMES = 17  # characters for the names of rows
-COLOURS = {
+NAME_WIDTH = 17  # characters for the names of rows
+COLOUR_CODES = {
     states.RUNNING: "32",
     states.READY: "36",
     states.LOCK: "35",
@@ -59,16 +66,16 @@ def lanes_text(
     """Draw timelines below each other on one axis, with a legend of what occurs in them."""
     if not timelines:
         return "there is no timeline to show"
-    plot = max(20, width - NAMES - 3 - len(" of 9999"))
+    plot = max(20, width - NAME_WIDTH - 3 - len(" of 9999"))
     longest = max(timeline.span_s for timeline in timelines)
     used: set[int] = set()
     lines: list[str] = []
     for timeline in timelines:
         lines += [*_panel(timeline, plot, longest, used, colour=colour), ""]
-    lines.append(f"{'':>{NAMES}} {_axis(longest, plot)}")
+    lines.append(f"{'':>{NAME_WIDTH}} {_axis(longest, plot)}")
     lines += ["", *_legend(used, timelines, width, colour=colour)]
     text = "\n".join(line.rstrip() for line in lines)
-    return text.translate(PLAIN) if ascii_only else text
+    return text.translate(TO_ASCII) if ascii_only else text
 
 
 def _panel(
@@ -76,18 +83,18 @@ def _panel(
 ) -> list[str]:
     """Draw one timeline: what it is, its rows, and the strips below; a small one twice, side by side."""
     columns = max(1, round(plot * timeline.span_s / longest)) if longest > 0 else 1
-    drawn = rows(timeline, ROWS)
+    drawn = rows(timeline, TEXT_ROWS)
     names = [row.name for row in drawn]
     head = f"{timeline.model}, {at_once(timeline)}: {seconds(timeline.span_s)}"
     body = _body(timeline, drawn, columns, used, colour=colour)
     room = plot - columns - len(BESIDE) - 2
-    if columns < SMALL * plot and room > columns:
-        head += f" (right: {TIMES}{room * longest / plot / timeline.span_s:.3g})"
+    if columns < ENLARGED_BELOW * plot and room > columns:
+        head += f" (right: {TIMES_SIGN}{room * longest / plot / timeline.span_s:.3g})"
         enlarged = _body(timeline, drawn, room, used, colour=colour)
         body = [small + BESIDE + large for small, large in zip(body, enlarged, strict=True)]
     tops = [*[""] * len(drawn), f" of {timeline.cores}", f" of {timeline.in_flight}"]
     lines = [
-        f"{name[:NAMES]:>{NAMES}} {line}{top}"
+        f"{name[:NAME_WIDTH]:>{NAME_WIDTH}} {line}{top}"
         for name, line, top in zip([*names, "cores busy", "in flight"], body, tops, strict=True)
     ]
     blocked = [printable(f"  ! {place}") for place in timeline.blocked]
@@ -156,7 +163,7 @@ def _painted(cells: list[tuple[str, int]], *, colour: bool) -> str:
         return "".join(glyph for glyph, _ in cells)
     out, before = [], ""
     for glyph, state in cells:
-        code = "" if glyph == " " else COLOURS.get(state, GREY)
+        code = "" if glyph == " " else COLOUR_CODES.get(state, GREY)
         if code and code != before:
             out.append(f"\x1b[0;{code}m")
             before = code
