@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from outpace.flow.credit import AIM, GROWTH, MOST, SHARE, ByItems, credit_for
 from outpace.flow.data import Chunk, Failure, Report, Returned
-from outpace.flow.dispatch import AIM, EARLY, GROWTH, MOST, SHARE, Dispatcher, Pull, Settle, Start
+from outpace.flow.dispatch import EARLY, Dispatcher, Pull, Settle, Start
 from outpace.flow.limit import Fixed
 from outpace.flow.order import AsTheyCome, InOrder
 
@@ -22,11 +23,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-def make(slots: int = 2, *, ordered: bool = True, **settings: Any) -> Dispatcher:
+def make(
+    slots: int = 2,
+    *,
+    ordered: bool = True,
+    lanes: int = 1,
+    shared: bool = False,
+    fixed_chunk: int | None = None,
+    **settings: Any,
+) -> Dispatcher:
     return Dispatcher(
         limit=Fixed(slots),
         order=InOrder() if ordered else AsTheyCome(),
-        slots=slots,
+        credit=credit_for(slots, lanes, fixed_chunk, shared=shared),
         keep_order_window=ordered,
         **settings,
     )
@@ -65,7 +74,7 @@ class World:
     idle_at: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        slots = self.dispatcher.slots
+        slots = self.dispatcher.credit.lanes
         self.lines: list[deque[Chunk]] = [deque() for _ in range(slots)]
         self.busy = [False] * slots
         self.shared: deque[tuple[int, Any]] = deque()
@@ -102,7 +111,7 @@ class World:
                 self.released += [settled.report.values[n] for n in positions]
 
     def take(self, chunk: Chunk) -> None:
-        if self.dispatcher.shared:
+        if isinstance(self.dispatcher.credit, ByItems):
             self.shared.extend(zip(chunk.indexes, chunk.items, strict=True))
             for slot in range(len(self.busy)):
                 self.go_on(slot)
@@ -115,7 +124,7 @@ class World:
     def go_on(self, slot: int) -> None:
         if self.busy[slot] or not (self.shared or self.lines[slot]):
             return
-        if self.dispatcher.shared:
+        if isinstance(self.dispatcher.credit, ByItems):
             index, _ = self.shared.popleft()
             indexes: Sequence[int] = [index]
         else:
@@ -326,7 +335,7 @@ def test_a_resize_is_heeded_at_once() -> None:
     dispatcher.admit(list(range(100)), 0.0)
     assert len([a for a in dispatcher.decide() if isinstance(a, Start)]) == 1
     dispatcher.limit = Fixed(8)
-    dispatcher.resize(8, 8, shared=True)
+    dispatcher.credit = dispatcher.credit.resized(8, 8, shared=True)
     list(dispatcher.decide())
     assert dispatcher.in_flight == 8
 
@@ -376,12 +385,12 @@ class Watched:
             assert index not in self.settled, "a settled item is never started again"
             self.out[index] = 1
         self.chunks.append(list(chunk.indexes))
-        dispatcher = self.dispatcher
-        if dispatcher.shared:
+        credit = self.dispatcher.credit
+        if isinstance(credit, ByItems):
             # What goes beyond the lanes is bounded by what a worker may hold in all.
-            assert len(self.out) <= dispatcher.slots + MOST * dispatcher.slots // dispatcher.lanes
+            assert len(self.out) <= credit.lanes + MOST * credit.lanes // credit.of_worker
         else:
-            assert len(self.chunks) <= 2 * dispatcher.slots
+            assert len(self.chunks) <= 2 * credit.lanes
 
     def take_out(self, indexes: Sequence[int]) -> None:
         for index in indexes:
@@ -483,7 +492,7 @@ def test_with_the_first_item_unfinished_reading_stops_within_the_window(
         for action in dispatcher.decide():
             match action:
                 case Pull(room):
-                    window = max(EARLY, 4 * dispatcher.slots * dispatcher._size)
+                    window = max(EARLY, 4 * dispatcher.credit.held)
                     assert pulled < window
                     pulled += room
                     dispatcher.admit(list(range(pulled - room, pulled)), 0.0)

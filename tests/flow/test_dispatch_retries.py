@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from outpace.flow.credit import credit_for
 from outpace.flow.data import Chunk, Failure, Report, Returned
 from outpace.flow.dispatch import Dispatcher, Pull, Settle, Start
 from outpace.flow.limit import Fixed
@@ -20,11 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def make(retry: Retry | None, slots: int = 2, *, ordered: bool = True, **more: Any) -> Dispatcher:
+def make(
+    retry: Retry | None,
+    slots: int = 2,
+    *,
+    ordered: bool = True,
+    lanes: int = 1,
+    shared: bool = False,
+    fixed_chunk: int | None = None,
+    **more: Any,
+) -> Dispatcher:
     return Dispatcher(
         limit=Fixed(slots),
         order=InOrder() if ordered else AsTheyCome(),
-        slots=slots,
+        credit=credit_for(slots, lanes, fixed_chunk, shared=shared),
         keep_order_window=ordered,
         retry=retry,
         dice=lambda: 1.0,

@@ -7,6 +7,7 @@ from types import TracebackType
 
 import pytest
 
+from outpace.flow.credit import credit_for
 from outpace.flow.data import Failure
 from outpace.flow.dispatch import Dispatcher, Start
 from outpace.flow.ending import fates, tell, without_ours
@@ -22,7 +23,11 @@ def dispatcher(total: int | None) -> Dispatcher:
     from outpace.flow.data import Report
 
     made = Dispatcher(
-        limit=Fixed(4), order=AsTheyCome(), slots=4, total=total, keep_order_window=False
+        limit=Fixed(4),
+        order=AsTheyCome(),
+        credit=credit_for(4),
+        total=total,
+        keep_order_window=False,
     )
     made.admit(list(range(10)), 0.0)
     for action in made.decide(0.0):

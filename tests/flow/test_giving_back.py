@@ -7,6 +7,7 @@ import pytest
 
 from outpace.drivers import _lane
 from outpace.drivers._lane import Lane
+from outpace.flow.credit import credit_for
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.dispatch import Dispatcher, Start
 from outpace.flow.limit import Fixed
@@ -55,7 +56,7 @@ def started(dispatcher: Dispatcher) -> list[Chunk]:
 
 
 def make(slots: int, fixed_chunk: int | None = None) -> Dispatcher:
-    dispatcher = Dispatcher(Fixed(slots), InOrder(), slots, fixed_chunk=fixed_chunk)
+    dispatcher = Dispatcher(Fixed(slots), InOrder(), credit_for(slots, fixed=fixed_chunk))
     dispatcher.admit(list(range(100)), 0.0)
     dispatcher.exhaust()
     return dispatcher

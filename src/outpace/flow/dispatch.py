@@ -11,14 +11,9 @@ what is released is in order; no item is attempted more often than its `Retry` s
 An item's states:  waiting -> in flight -> settled;  back from in flight to waiting when a worker
 returns it; and in flight -> backing off -> waiting when it failed and is to be tried again.
 
-**Chunks.** A slot (one lane of one worker) is given chunks that are worth about `AIM` seconds by the
-times measured so far, growing by at most `GROWTH` a step, never more than a small share of what is
-left when that is known. A slot has a second chunk waiting only when items are so short that the round
-trip for the next one would be felt, and a lane gives back the rest of a chunk that turns out to be
-much longer; so a slow item never strands others behind it. Credit is counted in chunks, not items:
-every chunk that is out has an unfinished item, so as many chunks as slots can never leave a slot
-idle, whatever the sizes are. A worker whose lanes share one queue (`shared`: an event loop) is
-simpler: its credit is counted in items, as many as it has lanes and some more.
+How large a chunk is, and how much the workers may hold, is `credit`'s; how many items may be in flight
+is `limit`'s. So a slow item never strands others behind it: a lane gives back the rest of a chunk that
+turns out to be much longer than it was meant to be.
 """
 
 from __future__ import annotations
@@ -29,22 +24,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from outpace.flow.credit import Credit
 from outpace.flow.data import Chunk, Report, Returned, Settled
 from outpace.flow.limit import Limit
 from outpace.flow.order import Order, Release
 from outpace.flow.outstanding import Outstanding
 from outpace.flow.retry import Retry
 
-# bench/chunks.py sweeps these; what it showed was seen on two cores that others used as well.
-# AIM: items of 10 us cost the same from 2 to 200 ms. Uneven ones, their number unknown, took 1.6 x the
-# bound at 2 ms, 1.3 at 5, 1.1 at 20 and 1.06 at 50; but the memory that large items take grows with it.
-# MOST: a lane alone has 1/SHARE of it; from 4,096 there up no-ops cost the same, and what is read ahead
-# of a slow item doubles each time. GROWTH from 2 to 64 and SHARE from 1 to 16 made no difference above
-# 3 %, so they are small enough to err little and large enough to matter.
-AIM = 0.02  # seconds of work in a chunk
-GROWTH = 4  # a chunk is at most this many times the last one
-MOST = 16_384  # items that the lanes of a worker have together when each has one chunk
-SHARE = 4  # a chunk is at most 1/SHARE of a slot's part of what is left, so that the tail is short
 EARLY = 1_024  # finished items that may wait for a slow one before them, when outcomes are in order
 
 
@@ -95,19 +81,15 @@ class Counts:
 class Dispatcher:
     """Decide which items go out, and put together what comes back.
 
-    `slots` is how many items the workers can run at once and `lanes` how many of these one worker
-    has; `shared` says that the lanes of a worker take from one queue, item by item. `total` is how
-    many items there will be, if known; `fixed_chunk` overrides the measuring. `retry` says which
-    failures are final, and `dice` gives the chance in its pauses, from 0 to 1.
+    `credit` says how much the workers may hold, `limit` how many items may be in flight. `total` is how
+    many items there will be, if known. `retry` says which failures are final, and `dice` gives the
+    chance in its pauses, from 0 to 1.
     """
 
     limit: Limit
     order: Order
-    slots: int
-    lanes: int = 1
-    shared: bool = False
+    credit: Credit
     total: int | None = None
-    fixed_chunk: int | None = None
     keep_order_window: bool = True
     retry: Retry | None = None
     dice: Callable[[], float] = lambda: 0.5
@@ -116,8 +98,6 @@ class Dispatcher:
     # The mutable state.
     reading_held: bool = field(default=False, init=False)
     begun: int = field(default=0, init=False)  # items before this index have gone out once
-    _size: int = field(default=1, init=False)  # of the next chunk
-    _item_s: float | None = field(default=None, init=False)  # what an item takes in its lane
     _next: int = field(default=0, init=False)  # the index of the next item to be admitted
     _exhausted: bool = field(default=False, init=False)
     _waiting: deque[Chunk] = field(default_factory=deque, init=False)
@@ -157,17 +137,13 @@ class Dispatcher:
         self._waiting = deque(chunk for chunk in self._waiting if chunk.first < self.begun)
         self._waiting_items = sum(map(len, self._waiting))
 
-    def resize(self, slots: int, lanes: int, *, shared: bool) -> None:
-        """Learn that the workers have changed."""
-        self.slots, self.lanes, self.shared = slots, lanes, shared
-
     def observe(self, report: Report | Returned, now: float = 0.0) -> Settled | None:
         """Take in what a worker said; return the attempts that have ended, None where none has."""
         if isinstance(report, Returned):
             self._take_back(report)
             return None
         settled = Settled(report, *self._out.match(report.indexes))
-        self._learn(report)
+        self.credit.learn(report)
         final: Settled | None = settled
         if report.failures and self.retry is not None and not self._stopped:
             final = self._to_rest(settled, self.retry, now)
@@ -266,44 +242,14 @@ class Dispatcher:
 
     def _room(self) -> int:
         """Say how many items may go out now as one chunk, 0 for none."""
-        slots = max(1, min(self.limit.current, self.slots))
-        short = self._item_s is not None and self._item_s < AIM
-        size = self._chunk_size()
-        if not self.shared:
-            return size if self._out.chunks < (slots * 2 if short else slots) else 0
-        ahead = self._held() if short else 0
-        out = self._out.items
-        free = slots + ahead - out
-        return min(size, free) if free >= size or out < slots else 0
-
-    def _chunk_size(self) -> int:
-        """Say how many items the next chunk should have."""
-        if self.fixed_chunk is not None:
-            return self.fixed_chunk
-        if not self.shared:
-            size = min(self._size, self._most())
-        elif self._item_s is None:
-            size = 1
-        else:
-            size = min(max(1, self._size * self.lanes // SHARE), MOST // SHARE)
-        if self.total is not None:
-            left = self.total - self._next + self._waiting_items
-            size = min(size, max(1, left // (self.slots * SHARE)))
-        return size
+        left = None if self.total is None else self.total - self._next + self._waiting_items
+        return self.credit.room(self._out, self.limit.current, left)
 
     def _within_window(self) -> bool:
         """Say whether reading on is allowed, with the first unreleased item still unfinished."""
         if not self.keep_order_window:
             return True
-        return self._next - self.order.expected < max(EARLY, 4 * self._held())
-
-    def _held(self) -> int:
-        """Say how many items all workers together hold when each has one chunk for every lane."""
-        return self.slots * min(self._size, self._most())
-
-    def _most(self) -> int:
-        """Say how many items one lane may have in a chunk."""
-        return max(1, MOST // max(self.lanes, SHARE))
+        return self._next - self.order.expected < max(EARLY, 4 * self.credit.held)
 
     def _next_chunk(self, size: int) -> Chunk:
         """Take the next chunk, of that size at most, from what waits."""
@@ -313,7 +259,7 @@ class Dispatcher:
             self._waiting.appendleft(rest)
             chunk.items = chunk.items[:size]
         self._waiting_items -= len(chunk)
-        chunk.divisible = self.fixed_chunk is None and self.slots > 1
+        chunk.divisible = self.credit.is_divisible
         return chunk
 
     def _take_back(self, returned: Returned) -> None:
@@ -334,18 +280,3 @@ class Dispatcher:
             else:
                 runs.append(Chunk(index, [item], chunk.queued, chunk.attempt))
         return runs
-
-    def _learn(self, report: Report) -> None:
-        """Adjust the size of the next chunk to what items take, and to what carrying them takes."""
-        n, carried_s = len(report), 2 * report.carried_s  # the caller's half costs about the same
-        if isinstance(report.indexes, range):
-            item_s = (report.ended[-1] - report.started[0] + carried_s) / n
-            if self.shared:  # one after another, they kept all lanes of the worker waiting
-                item_s *= self.lanes
-        else:
-            item_s = (sum(report.ended) - sum(report.started) + carried_s * self.lanes) / n
-        if report.failures and item_s <= 0:
-            return  # lost, or never able to travel: they did not run
-        self._item_s = item_s if self._item_s is None else (self._item_s + item_s) / 2
-        wanted = AIM / self._item_s if self._item_s > 0 else MOST
-        self._size = max(1, int(min(wanted, self._size * GROWTH, MOST)))

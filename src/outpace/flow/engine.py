@@ -25,8 +25,9 @@ from typing import Any
 
 from outpace.errors import UsageError
 from outpace.flow.account import Account
+from outpace.flow.credit import AIM, Credit, credit_for
 from outpace.flow.data import Report, Returned, Summary
-from outpace.flow.dispatch import AIM, Action, Dispatcher, Start
+from outpace.flow.dispatch import Action, Dispatcher, Start
 from outpace.flow.ending import tell
 from outpace.flow.forks import free_in_forks, in_a_fork
 from outpace.flow.job import Job
@@ -63,8 +64,9 @@ Step = Action | Open | Listen | Rest
 class Engine:
     """One job on its way through one model.
 
-    `recorder` keeps a record of it, and `observers` are told how it goes. With `quiet` nothing is said
-    on stderr. `clock` gives seconds, as `time.perf_counter` does.
+    `recorder` keeps a record of it, and `observers` are told how it goes. `credit` says how much the
+    workers may hold, where that is not what such workers usually may. With `quiet` nothing is said on
+    stderr. `clock` gives seconds, as `time.perf_counter` does.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Engine:
         recorder: Recorder | None = None,
         observers: Iterable[Observer] = (),
         *,
+        credit: Credit | None = None,
         quiet: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -91,11 +94,8 @@ class Engine:
         self.dispatcher = Dispatcher(
             limit=Fixed(opening.slots),
             order=InOrder() if job.ordered else AsTheyCome(),
-            slots=opening.slots,
-            lanes=max(1, opening.slots // opening.workers),
-            shared=opening.shared,
+            credit=credit or self._credit(),
             total=job.total,
-            fixed_chunk=job.chunk,
             keep_order_window=job.ordered,
             retry=job.retry,
             dice=_dice() if job.retry is not None else lambda: 0.0,
@@ -223,14 +223,25 @@ class Engine:
             if settled is not None:
                 for one in self._observers:
                     one.settled(settled, now)
-        if workers.slots != dispatcher.slots:
-            dispatcher.limit = Fixed(workers.slots)
-            lanes = max(1, workers.slots // self.opening.workers)
-            dispatcher.resize(workers.slots, lanes, shared=self.opening.shared)
+        if workers.slots != dispatcher.credit.lanes:
+            self._resize(workers.slots)
         if self.job.on_error == "raise" and dispatcher.counts.bad:
             dispatcher.exhaust()
         for one in self._observers:
             one.turned(now)
+
+    def _credit(self) -> Credit:
+        """Return the credit that such workers usually have."""
+        opening = self.opening
+        of_worker = max(1, opening.slots // opening.workers)
+        return credit_for(opening.slots, of_worker, self.job.chunk, shared=opening.shared)
+
+    def _resize(self, lanes: int) -> None:
+        """Learn that the workers have changed, and how many items they can run at once now."""
+        dispatcher, opening = self.dispatcher, self.opening
+        dispatcher.limit = Fixed(lanes)
+        of_worker = max(1, lanes // opening.workers)
+        dispatcher.credit = dispatcher.credit.resized(lanes, of_worker, shared=opening.shared)
 
     def rest(self, pause: float | None) -> None:
         """Wait until somebody says `wake`, or so many seconds have passed."""
@@ -321,7 +332,7 @@ class Engine:
         return Summary(
             model=self.opening.model,
             workers=self.opening.workers,
-            in_flight=self.dispatcher.slots,
+            in_flight=self.dispatcher.credit.lanes,
             items=counts.settled,
             done=counts.settled - counts.bad,
             failed=counts.failed,

@@ -22,13 +22,13 @@ from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
 from outpace.errors import OutpaceError
+from outpace.flow.credit import IN_HAND, OneByOne
 from outpace.flow.data import Settled
 from outpace.flow.dispatch import Pull, Settle, Start
 from outpace.flow.engine import Engine, Listen, Open, Rest
 from outpace.flow.job import Job, is_coroutine_function
 from outpace.futures.calls import Submitted
 from outpace.futures.failing import ExecutorBrokenError, cannot_travel, error_of
-from outpace.futures.one_by_one import IN_HAND, one_at_a_time
 from outpace.futures.travel import ByValue, Customs
 from outpace.registry import Opening
 
@@ -47,11 +47,11 @@ class Manager:
 
     def __init__(self, job: Job, opening: Opening) -> None:
         """Start nothing yet: the first call that is submitted does."""
-        self.engine = Engine(job, opening)
         self._hosted = opening.of.host is not None
+        credit = None
         if job.chunk == 1:
-            in_hand = 0 if self._hosted else IN_HAND
-            self.engine.dispatcher = one_at_a_time(self.engine.dispatcher, in_hand)
+            credit = OneByOne(opening.slots, in_hand=0 if self._hosted else IN_HAND)
+        self.engine = Engine(job, opening, credit=credit)
         self._customs = Customs() if self._hosted else None
         self._inline = not self._hosted and opening.of.driver.inline
         self._together = job.chunk != 1
