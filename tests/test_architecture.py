@@ -32,19 +32,23 @@ PUBLIC = {
     "Summary": None,
     "TimedOut": None,
     "amap": "(fn, *iterables, model, workers, in_flight, ordered, chunk, setup, timeout, "
-    "retries, starmap, on_error, max_items, max_memory, max_crashes, record, progress)",
+    "retries, starmap, rate, group, per_group, group_rate, on_error, max_items, max_memory, "
+    "max_crashes, record, progress)",
     "arun": "(fn, *iterables, model, workers, in_flight, ordered, chunk, setup, timeout, "
-    "retries, starmap, max_items, max_memory, max_crashes, record, progress)",
+    "retries, starmap, rate, group, per_group, group_rate, max_items, max_memory, "
+    "max_crashes, record, progress)",
     "fetch": "(urls, *, into, in_flight, per_host, rate, delay, workers, retries, resume, "
     "retry_failed, update, settings)",
     "map": "(fn, *iterables, model, workers, in_flight, ordered, chunk, setup, timeout, "
-    "retries, starmap, on_error, max_items, max_memory, max_crashes, record, progress)",
+    "retries, starmap, rate, group, per_group, group_rate, on_error, max_items, max_memory, "
+    "max_crashes, record, progress)",
     "models": "()",
     "race": "(functions, items, *, models, workers, in_flight, repeat, budget, setup, same, "
     "record, progress, name)",
     "register_joblib": "()",
     "run": "(fn, *iterables, model, workers, in_flight, ordered, chunk, setup, timeout, "
-    "retries, starmap, max_items, max_memory, max_crashes, record, progress)",
+    "retries, starmap, rate, group, per_group, group_rate, max_items, max_memory, "
+    "max_crashes, record, progress)",
 }
 
 

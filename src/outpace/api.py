@@ -41,6 +41,10 @@ def map(  # noqa: A001 - the public name; one argument per thing a user can ask 
     timeout: float | None = None,
     retries: int | Retry = 0,
     starmap: bool = False,
+    rate: float | None = None,
+    group: Callable[[Any], Any] | None = None,
+    per_group: int | None = None,
+    group_rate: float | None = None,
     on_error: str = "raise",
     max_items: int | None = None,
     max_memory: float | None = None,
@@ -66,6 +70,10 @@ def map(  # noqa: A001 - the public name; one argument per thing a user can ask 
     stuck worker process is killed and replaced; a thread cannot be killed and is abandoned (for which
     `serial` runs in one). Only that item is timed out. `retries`: how often an item is tried again
     that raised, timed out or was lost with its worker; a number, or an `outpace.Retry`.
+
+    `rate`: how many items may start in a second. `group`: a function of the item, called as `fn` is but
+    for the state, that returns its group (a host, an account, a disk): `per_group` items of each run at
+    once, `group_rate` of each start in a second, and a group that is slow keeps no other waiting.
 
     `max_items`, `max_memory`: a worker process that has done so many items, or has so many bytes
     resident (up to 1.0: such a share of what there is), is replaced between two items. `max_crashes`:
@@ -95,6 +103,10 @@ def run(
     timeout: float | None = None,
     retries: int | Retry = 0,
     starmap: bool = False,
+    rate: float | None = None,
+    group: Callable[[Any], Any] | None = None,
+    per_group: int | None = None,
+    group_rate: float | None = None,
     max_items: int | None = None,
     max_memory: float | None = None,
     max_crashes: int | None = None,
@@ -123,6 +135,10 @@ def amap(
     timeout: float | None = None,
     retries: int | Retry = 0,
     starmap: bool = False,
+    rate: float | None = None,
+    group: Callable[[Any], Any] | None = None,
+    per_group: int | None = None,
+    group_rate: float | None = None,
     on_error: str = "raise",
     max_items: int | None = None,
     max_memory: float | None = None,
@@ -152,6 +168,10 @@ def arun(
     timeout: float | None = None,
     retries: int | Retry = 0,
     starmap: bool = False,
+    rate: float | None = None,
+    group: Callable[[Any], Any] | None = None,
+    per_group: int | None = None,
+    group_rate: float | None = None,
     max_items: int | None = None,
     max_memory: float | None = None,
     max_crashes: int | None = None,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outpace.flow.data import Chunk, Failure, Report, Returned, Settled
-from outpace.flow.dispatch import Pull, Settle, Start
-from outpace.flow.engine import Engine, Listen, Open, Rest
+from outpace.flow.dispatch import Open, Pull, Settle, Start
+from outpace.flow.engine import Engine, Listen, Rest
 from outpace.flow.job import make_job
 from outpace.flow.protocol import InThisProcess, Observer
 from outpace.flow.retry import Retry
@@ -184,6 +184,17 @@ def test_while_a_source_has_nothing_to_give_it_rests_until_somebody_says_so() ->
     assert isinstance(next(steps), Pull)
     engine.dispatcher.exhaust()
     assert next(steps, None) is None
+
+
+def test_what_is_there_starts_though_its_source_has_no_more_for_now() -> None:
+    engine = engine_of([])
+    steps = engine.steps()
+    assert isinstance(next(steps), Pull)
+    engine.admit([1], 0.0)
+    engine.lacking = True
+    assert isinstance(next(steps), Open)
+    engine.opened(Workers(), engine.begin())
+    assert isinstance(next(steps), Start)
 
 
 class Diary(Observer):

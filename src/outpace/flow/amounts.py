@@ -65,6 +65,20 @@ def check_seconds(name: str, value: object) -> float | None:
     return number if number <= LONGEST_WAIT else None
 
 
+def check_rate(name: str, value: object) -> float | None:
+    """Return a number of starts a second, or None; raise unless it is above 0."""
+    if value is None:
+        return None
+    number = real(value)
+    if number is None:
+        msg = f"{name} must be a number of starts a second, not {kind(value)}: {shown(value)}"
+        raise UsageTypeError(msg)
+    if not 0 < number < float("inf"):
+        msg = f"{name} must be a number of starts a second above 0, not {shown(number)}; "
+        raise UsageError(f"{msg}leave it out for as many as there can be")
+    return number
+
+
 def check_flag(name: str, value: object) -> bool:
     """Return True or False; raise for anything else: most strings are true, "no" among them."""
     if _is_flag(value):

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from outpace.errors import UsageError, UsageTypeError
 from outpace.flow.data import Settled, Summary
-from outpace.flow.dispatch import Pull, Settle, Start
+from outpace.flow.dispatch import Open, Pull, Settle, Start
 from outpace.flow.ending import LAST
-from outpace.flow.engine import Engine, Listen, Open, Rest, Step
+from outpace.flow.engine import Engine, Listen, Rest, Step
 from outpace.flow.face import Face
 from outpace.flow.feed import Feed
 from outpace.flow.protocol import AsyncWorkers

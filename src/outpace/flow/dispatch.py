@@ -19,13 +19,16 @@ turns out to be much longer than it was meant to be.
 from __future__ import annotations
 
 import heapq
+from array import array
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from outpace.flow.backlog import Backlog, InTurn
 from outpace.flow.credit import Credit
-from outpace.flow.data import Chunk, Report, Returned, Settled
+from outpace.flow.data import Chunk, Failure, Report, Returned, Settled
+from outpace.flow.gate import Gate, Unlimited
 from outpace.flow.limit import Limit
 from outpace.flow.order import Order, Release
 from outpace.flow.outstanding import Outstanding
@@ -39,6 +42,11 @@ class Pull:
     """Ask for up to `room` more items; `admit` and `exhaust` are the answers."""
 
     room: int
+
+
+@dataclass(slots=True, frozen=True)
+class Open:
+    """Open the workers: there is something for them to do."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -56,7 +64,7 @@ class Settle:
     positions: Sequence[int]
 
 
-Action = Pull | Start | Settle
+Action = Pull | Open | Start | Settle
 
 
 @dataclass(slots=True)
@@ -81,14 +89,19 @@ class Counts:
 class Dispatcher:
     """Decide which items go out, and put together what comes back.
 
-    `credit` says how much the workers may hold, `limit` how many items may be in flight. `total` is how
-    many items there will be, if known. `retry` says which failures are final, and `dice` gives the
-    chance in its pauses, from 0 to 1.
+    `credit` says how much the workers may hold, `limit` how many items may be in flight, `gate` how many
+    may start now, and `backlog` which of those that wait goes first. Where it has no workers yet
+    (`has_workers`) it asks for them before the first item goes out. `total` is how many items there
+    will be, if known. `retry` says which failures are final, and `dice` gives the chance in its pauses,
+    from 0 to 1.
     """
 
     limit: Limit
     order: Order
     credit: Credit
+    gate: Gate = field(default_factory=Unlimited)
+    backlog: Backlog = field(default_factory=InTurn)
+    has_workers: bool = True
     total: int | None = None
     keep_order_window: bool = True
     retry: Retry | None = None
@@ -100,23 +113,29 @@ class Dispatcher:
     begun: int = field(default=0, init=False)  # items before this index have gone out once
     _next: int = field(default=0, init=False)  # the index of the next item to be admitted
     _exhausted: bool = field(default=False, init=False)
-    _waiting: deque[Chunk] = field(default_factory=deque, init=False)
-    _waiting_items: int = field(default=0, init=False)
     _out: Outstanding = field(default_factory=Outstanding, init=False)
     _releases: deque[Release] = field(default_factory=deque, init=False)
     # Backing off: when each is due, its index, and what it comes to if it is not tried again after all.
     _resting: list[tuple[float, int, Settled]] = field(default_factory=list, init=False)
     _stopped: bool = field(default=False, init=False)
+    _due: float | None = field(default=None, init=False)  # when something may go that might not
 
     # Events: what happened.
 
-    def admit(self, items: list[Any], now: float) -> None:
-        """Take in the next items of the iterable."""
+    def admit(self, items: list[Any], now: float, keys: Sequence[Hashable] | None = None) -> None:
+        """Take in the next items of the iterable, with the group that each is in, if there are any."""
         if items:
-            self._waiting.append(Chunk(self._next, items, now))
-            self._waiting_items += len(items)
+            self.backlog.push(Chunk(self._next, items, now), keys)
             self._next += len(items)
             self.counts.pulled += len(items)
+
+    def refuse(self, item: Any, failure: Failure, now: float) -> None:
+        """Take in the next item of the iterable as one that has failed, and is never to start."""
+        at = array("d", (now,))
+        report = Report([self._next], [None], at, at, {0: failure})
+        self._next += 1
+        self.counts.pulled += 1
+        self._leave(Settled(report, [item], [now], [1]))
 
     def exhaust(self) -> None:
         """Learn that there are no more items, or that no more are wanted."""
@@ -134,15 +153,15 @@ class Dispatcher:
         self._exhausted = self._stopped = True
         while self._resting:
             self._leave(heapq.heappop(self._resting)[2])
-        self._waiting = deque(chunk for chunk in self._waiting if chunk.first < self.begun)
-        self._waiting_items = sum(map(len, self._waiting))
+        self.backlog.keep(self.begun)
 
     def observe(self, report: Report | Returned, now: float = 0.0) -> Settled | None:
         """Take in what a worker said; return the attempts that have ended, None where none has."""
         if isinstance(report, Returned):
-            self._take_back(report)
+            self._take_back(report, now)
             return None
         settled = Settled(report, *self._out.match(report.indexes))
+        self.backlog.ended(report.indexes, now)
         self.credit.learn(report)
         final: Settled | None = settled
         if report.failures and self.retry is not None and not self._stopped:
@@ -153,6 +172,7 @@ class Dispatcher:
 
     def _leave(self, settled: Settled) -> None:
         """Count what is finished, and let it leave when it is its turn."""
+        self.backlog.forget(settled.report.indexes)
         counts = self.counts
         counts.settled += len(settled)
         for failure in settled.report.failures.values():
@@ -186,8 +206,8 @@ class Dispatcher:
             _, index, settled = heapq.heappop(self._resting)
             attempt = settled.attempts[0] + 1
             risen.append(Chunk(index, [settled.items[0]], settled.queued[0], attempt))
-        self._waiting.extendleft(reversed(risen))
-        self._waiting_items += len(risen)
+        if risen:
+            self.backlog.push_front(risen)
         self.counts.retries += len(risen)
 
     # Decisions: what to do.
@@ -196,12 +216,18 @@ class Dispatcher:
     def finished(self) -> bool:
         """Say whether every item is settled and released, and no more will come."""
         return self._exhausted and not (
-            self._waiting or self._out.chunks or self._releases or self._resting
+            self.backlog.items or self._out.chunks or self._releases or self._resting
         )
 
     def pause(self, now: float) -> float | None:
-        """Say how many seconds there are until an item is to be tried again, None without one."""
-        return max(0.0, self._resting[0][0] - now) if self._resting else None
+        """Say how many seconds there are until an item may go out that may not now; None without one.
+
+        It is to be tried again, or the rate of starts holds it up.
+        """
+        dues = [self._resting[0][0]] if self._resting else []
+        if self._due is not None:
+            dues.append(self._due)
+        return max(0.0, min(dues) - now) if dues else None
 
     @property
     def in_flight(self) -> int:
@@ -222,18 +248,44 @@ class Dispatcher:
         self._rise(now)
         if self.reading_held:  # reading takes long, and nobody should wait for it who need not
             yield from self._settle()
-        self.reading_held = False
+        self.reading_held, self._due = False, None
         while not self.reading_held and (room := self._room()) > 0:
-            if not self._waiting and not self._exhausted and self._within_window():
-                yield Pull(room)
-            if not self._waiting:
+            if (allowed := self.gate.room(now)) <= 0:
+                self._due = self.gate.due() if self._is_more else None
                 break
-            chunk = self._next_chunk(room)
+            yield from self._pull(min(room, allowed), now)
+            if not self.has_workers and self.backlog.items:
+                self.has_workers = True
+                yield Open()
+                break  # that took its time: nothing has started before it
+            chunk = self.backlog.pop(min(room, allowed), now)
+            if chunk is None:
+                self._due = self.backlog.due()
+                break
+            self.gate.took(len(chunk), now)
+            chunk.divisible = self.credit.is_divisible
             self._out.add(chunk)
             self.begun = max(self.begun, chunk.indexes.stop)
             self.counts.chunks += 1
             yield Start(chunk)
         yield from self._settle()
+
+    @property
+    def _is_more(self) -> bool:
+        """Say whether there are items that have not gone out, or may be."""
+        return self.backlog.items > 0 or not self._exhausted
+
+    def _pull(self, room: int, now: float) -> Iterator[Action]:
+        """Ask for items, again while all that come are of groups that have to wait."""
+        before = -1
+        while (
+            before != self._next
+            and not (self._exhausted or self.reading_held)
+            and self.backlog.wants_more(now)
+            and self._within_window()
+        ):
+            before = self._next
+            yield Pull(room)
 
     def _settle(self) -> Iterator[Action]:
         """Yield what is to leave."""
@@ -242,7 +294,7 @@ class Dispatcher:
 
     def _room(self) -> int:
         """Say how many items may go out now as one chunk, 0 for none."""
-        left = None if self.total is None else self.total - self._next + self._waiting_items
+        left = None if self.total is None else self.total - self._next + self.backlog.items
         return self.credit.room(self._out, self.limit.current, left)
 
     def _within_window(self) -> bool:
@@ -251,23 +303,12 @@ class Dispatcher:
             return True
         return self._next - self.order.expected < max(EARLY, 4 * self.credit.held)
 
-    def _next_chunk(self, size: int) -> Chunk:
-        """Take the next chunk, of that size at most, from what waits."""
-        chunk = self._waiting.popleft()
-        if len(chunk) > size:
-            rest = Chunk(chunk.first + size, chunk.items[size:], chunk.queued, chunk.attempt)
-            self._waiting.appendleft(rest)
-            chunk.items = chunk.items[:size]
-        self._waiting_items -= len(chunk)
-        chunk.divisible = self.credit.is_divisible
-        return chunk
-
-    def _take_back(self, returned: Returned) -> None:
+    def _take_back(self, returned: Returned, now: float) -> None:
         """Let unstarted items wait again, before all others and in their order."""
         rest = self._out.take_rest(returned.indexes)
         runs = [rest] if rest is not None else self._take_each(returned)
-        self._waiting.extendleft(reversed(runs))
-        self._waiting_items += len(returned.indexes)
+        self.backlog.ended(returned.indexes, now)
+        self.backlog.push_front(runs)
 
     def _take_each(self, returned: Returned) -> list[Chunk]:
         """Take back items that are not simply the rest of a chunk."""

@@ -25,23 +25,21 @@ from typing import Any
 
 from outpace.errors import UsageError
 from outpace.flow.account import Account
-from outpace.flow.credit import AIM, Credit, credit_for
-from outpace.flow.data import Report, Returned, Summary
-from outpace.flow.dispatch import Action, Dispatcher, Start
+from outpace.flow.backlog import ByGroup, InTurn
+from outpace.flow.credit import AIM, Credit, OneByOne, credit_for
+from outpace.flow.data import Failure, Report, Returned, Summary
+from outpace.flow.dispatch import Action, Dispatcher
 from outpace.flow.ending import tell
 from outpace.flow.forks import free_in_forks, in_a_fork
-from outpace.flow.job import Job
+from outpace.flow.gate import Rate, Unlimited
+from outpace.flow.job import FREELY, Job
 from outpace.flow.limit import Fixed
 from outpace.flow.order import AsTheyCome, InOrder
 from outpace.flow.protocol import Observer, Opening, Recorder, Running, Workers
+from outpace.flow.show import annotate
 from outpace.flow.signals import undisturbed
 
 SLOW_SOURCE = 0.01  # seconds for reports between two slow items: half of what AIM gives those
-
-
-@dataclass(slots=True, frozen=True)
-class Open:
-    """Open the workers, and say so with `opened`."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -58,7 +56,7 @@ class Rest:
     pause: float | None
 
 
-Step = Action | Open | Listen | Rest
+Step = Action | Listen | Rest
 
 
 class Engine:
@@ -95,6 +93,11 @@ class Engine:
             limit=Fixed(opening.slots),
             order=InOrder() if job.ordered else AsTheyCome(),
             credit=credit or self._credit(),
+            gate=Unlimited() if job.pace.rate is None else Rate(job.pace.rate),
+            backlog=InTurn()
+            if job.pace.group is None
+            else ByGroup(job.pace.per_group, job.pace.group_rate),
+            has_workers=False,
             total=job.total,
             keep_order_window=job.ordered,
             retry=job.retry,
@@ -138,10 +141,7 @@ class Engine:
         if self.stopping:
             self.dispatcher.stop()
         self.lacking = False
-        for action in self.dispatcher.decide(self.clock()):
-            if self.workers is None and isinstance(action, Start):
-                yield Open()
-            yield action
+        yield from self.dispatcher.decide(self.clock())
 
     def _wait(self) -> Step | None:
         """Return what there is to wait for, when all that was decided is done; None for nothing."""
@@ -150,8 +150,8 @@ class Engine:
             return None
         if dispatcher.awaits_reports:
             return Listen(self._patience())
-        pause = self.pause
-        return Rest(pause) if self.lacking or pause is not None else None
+        pause, lacking = self.pause, self.lacking and not dispatcher.backlog.items
+        return Rest(pause) if lacking or pause is not None else None
 
     @property
     def pause(self) -> float | None:
@@ -191,11 +191,31 @@ class Engine:
                 raise
             self.source_error = error
         now = clock()
-        self.dispatcher.admit(taken, now)
+        self.admit(taken, now)
         self.reading_s += now - began
         if self.reading_s >= AIM:
             self.reading_s = 0.0
             self.dispatcher.hold_reading()
+
+    def admit(self, items: list[Any], now: float) -> None:
+        """Take in items that were read, each into its group if there are groups.
+
+        Where `group=` raises, that is what its item fails with.
+        """
+        group, dispatcher = self.job.pace.group, self.dispatcher
+        if group is None:
+            dispatcher.admit(items, now)
+            return
+        for item in items:
+            try:
+                key = group(item)
+                hash(key)
+            except Exception as error:  # noqa: BLE001 - the user's function
+                annotate(error, "raised by group=, which is to return the group of its item")
+                dispatcher.refuse(item, Failure(error), now)
+            else:
+                dispatcher.admit([item], now, [key])
+        self._end_at_error()
 
     def begin(self) -> float:
         """Get ready to open the workers; return when that begins."""
@@ -225,14 +245,15 @@ class Engine:
                     one.settled(settled, now)
         if workers.slots != dispatcher.credit.lanes:
             self._resize(workers.slots)
-        if self.job.on_error == "raise" and dispatcher.counts.bad:
-            dispatcher.exhaust()
+        self._end_at_error()
         for one in self._observers:
             one.turned(now)
 
     def _credit(self) -> Credit:
         """Return the credit that such workers usually have."""
         opening = self.opening
+        if self.job.pace != FREELY:  # what waits with a worker has started, as far as is known here
+            return OneByOne(opening.slots)
         of_worker = max(1, opening.slots // opening.workers)
         return credit_for(opening.slots, of_worker, self.job.chunk, shared=opening.shared)
 
@@ -242,6 +263,11 @@ class Engine:
         dispatcher.limit = Fixed(lanes)
         of_worker = max(1, lanes // opening.workers)
         dispatcher.credit = dispatcher.credit.resized(lanes, of_worker, shared=opening.shared)
+
+    def _end_at_error(self) -> None:
+        """Read no more where an error will be raised."""
+        if self.job.on_error == "raise" and self.dispatcher.counts.bad:
+            self.dispatcher.exhaust()
 
     def rest(self, pause: float | None) -> None:
         """Wait until somebody says `wake`, or so many seconds have passed."""

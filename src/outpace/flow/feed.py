@@ -31,7 +31,7 @@ class Feed:
         dispatcher = self._engine.dispatcher
         if self._taken:
             items = [self._taken.popleft() for _ in range(min(room, len(self._taken)))]
-            dispatcher.admit(items, self._engine.clock())
+            self._engine.admit(items, self._engine.clock())
         elif self._over:
             dispatcher.exhaust()
         self._engine.lacking = not self.ready

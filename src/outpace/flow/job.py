@@ -12,6 +12,7 @@ from outpace.errors import UsageError, UsageTypeError
 from outpace.flow.amounts import (
     check_flag,
     check_positive,
+    check_rate,
     check_seconds,
     is_one_of,
     kind,
@@ -30,8 +31,25 @@ FORMS = {1: "item", 2: "x, y", 3: "x, y, z"}  # how a function is called
 
 
 @dataclass(slots=True, frozen=True)
+class Pace:
+    """How fast items may start: `rate` of them a second, and no more of each group than is said.
+
+    `group` is a function of the item that returns its group, None where items are in none: `per_group`
+    items of each run at once, `group_rate` of each start in a second.
+    """
+
+    rate: float | None = None
+    group: Callable[[Any], Any] | None = None
+    per_group: int | None = None
+    group_rate: float | None = None
+
+
+FREELY = Pace()  # as fast as the workers can
+
+
+@dataclass(slots=True, frozen=True)
 class Job:
-    """Be a function, its inputs, and how the outcomes are wanted."""
+    """A function, its inputs, and how the outcomes are wanted."""
 
     call: Call
     items: Iterable[Any] | AsyncIterable[Any]
@@ -40,6 +58,7 @@ class Job:
     chunk: int | None = None
     on_error: OnError = "raise"
     retry: Retry | None = None
+    pace: Pace = FREELY
 
 
 def make_job(
@@ -51,6 +70,10 @@ def make_job(
     timeout: float | None = None,
     retries: int | Retry = 0,
     starmap: bool = False,
+    rate: float | None = None,
+    group: Callable[[Any], Any] | None = None,
+    per_group: int | None = None,
+    group_rate: float | None = None,
     on_error: str = "raise",
     record: str = "default",
     allow_async_items: bool = False,
@@ -69,11 +92,14 @@ def make_job(
     if not is_one_of(record, get_args(Record)):
         msg = f"record is 'off', 'default' or 'full', not {shown(record)}"
         raise UsageError(msg)
+    spread = starmap or len(iterables) > 1
+    group = Spread(group) if spread and callable(group) else group
+    pace = make_pace(rate, group, per_group, group_rate, chunk)
     retry = retries if isinstance(retries, Retry) else Retry(retries)
     items = iterables[0]
     if len(iterables) > 1:
         items = (AsyncRows if any(map(_is_async, iterables)) else Rows)(iterables)
-    called = Spread(fn) if starmap or len(iterables) > 1 else fn
+    called = Spread(fn) if spread else fn
     call = Call(called, setup, is_async=is_coroutine_function(fn), timeout=timeout)
     if record != call.record:
         call = replace(call, record=record)  # type: ignore[arg-type] # it is one of them
@@ -85,7 +111,38 @@ def make_job(
         chunk,
         on_error,  # type: ignore[arg-type]
         retry if retry.times else None,
+        pace,
     )
+
+
+def make_pace(
+    rate: float | None,
+    group: object,
+    per_group: int | None,
+    group_rate: float | None,
+    chunk: int | None,
+) -> Pace:
+    """Check how fast items may start; raise `UsageError` or `UsageTypeError` for what cannot work."""
+    if not (group is None or callable(group)):
+        msg = f"group must be a function of the item that returns its group, not {kind(group)}"
+        raise UsageTypeError(f"{msg}: {shown(group)}")
+    pace = Pace(
+        check_rate("rate", rate),
+        group,
+        check_positive("per_group", per_group),
+        check_rate("group_rate", group_rate),
+    )
+    bounds = {"per_group": per_group, "group_rate": group_rate}
+    given = [f"{name}=" for name, value in bounds.items() if value is not None]
+    if given and group is None:
+        msg = f"{' and '.join(given)} needs group=, a function of the item that returns its group"
+        raise UsageError(msg)
+    if group is not None and not given:
+        raise UsageError("group= alone does nothing: give per_group=, group_rate= or both with it")
+    if pace != FREELY and chunk not in (None, 1):
+        msg = f"with rate= or group= items go out one by one, so there is no chunk={shown(chunk)}"
+        raise UsageError(msg)
+    return pace
 
 
 def make_care(max_items: int | None, max_memory: float | None, max_crashes: int | None) -> Care:

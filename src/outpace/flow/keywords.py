@@ -34,6 +34,10 @@ OURS = {
     "longest, in seconds": "max_delay max_wait wait_max max_backoff backoff_max",
     "timeout, in seconds for each item": "task_timeout item_timeout time_limit",
     "on_error": "return_exceptions errors ignore_errors raise_errors on_exception error_callback",
+    "rate, in starts a second": "rps qps max_rate rate_limit limit_rate requests_per_second "
+    "max_per_second throttle",
+    "group, a function of the item": "group_by groupby",
+    "per_group": "per_host per_key max_per_group limit_per_host",
     "max_items": "maxtasksperchild max_tasks_per_child worker_lifespan",
     "max_memory": "memory memory_limit",
     "ordered": "unordered order keep_order preserve_order in_order",

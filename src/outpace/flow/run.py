@@ -19,9 +19,9 @@ from typing import Any, Generic, TypeVar
 
 from outpace.errors import OutpaceError, UsageError
 from outpace.flow.data import Settled, Summary
-from outpace.flow.dispatch import Pull, Settle, Start
+from outpace.flow.dispatch import Open, Pull, Settle, Start
 from outpace.flow.ending import LAST, without_ours
-from outpace.flow.engine import Engine, Listen, Open, Rest
+from outpace.flow.engine import Engine, Listen, Rest
 from outpace.flow.face import Face
 from outpace.flow.order import Release
 from outpace.flow.protocol import Workers

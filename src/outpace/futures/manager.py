@@ -24,8 +24,8 @@ from typing import Any
 from outpace.errors import OutpaceError
 from outpace.flow.credit import IN_HAND, OneByOne
 from outpace.flow.data import Settled
-from outpace.flow.dispatch import Pull, Settle, Start
-from outpace.flow.engine import Engine, Listen, Open, Rest
+from outpace.flow.dispatch import Open, Pull, Settle, Start
+from outpace.flow.engine import Engine, Listen, Rest
 from outpace.flow.job import Job, is_coroutine_function
 from outpace.futures.calls import Submitted
 from outpace.futures.failing import ExecutorBrokenError, cannot_travel, error_of
