@@ -38,7 +38,7 @@ PUBLIC = {
     "retries, starmap, rate, group, per_group, group_rate, max_items, max_memory, "
     "max_crashes, record, progress)",
     "fetch": "(urls, *, into, in_flight, per_host, rate, delay, workers, retries, resume, "
-    "retry_failed, update, settings)",
+    "retry_failed, update, record, progress, settings)",
     "map": "(fn, *iterables, model, workers, in_flight, ordered, chunk, setup, timeout, "
     "retries, starmap, rate, group, per_group, group_rate, on_error, max_items, max_memory, "
     "max_crashes, record, progress)",

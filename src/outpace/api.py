@@ -11,7 +11,7 @@ from outpace.errors import UsageError, UsageTypeError
 from outpace.flow.amounts import check_positive, is_one_of, kind
 from outpace.flow.data import Outcome, Record
 from outpace.flow.engine import Engine
-from outpace.flow.job import Job, make_care, make_job
+from outpace.flow.job import check_record, make_care, make_job
 from outpace.flow.keywords import door
 from outpace.flow.protocol import Observer
 from outpace.flow.retry import Retry
@@ -206,7 +206,7 @@ def _engine(
     """Put a job and a model together: what a door was given, every argument of it by its name."""
     job = make_job(fn, *iterables, on_error=on_error, **of_job)
     care = make_care(max_items, max_memory, max_crashes)
-    watching = _recorder(job), _observers(progress)
+    watching = _recorder(job.call.record, job.items), _observers(progress)
     if is_one_of(model, ["auto"]):
         if not job.call.is_async:
             workers = check_positive("workers", workers)
@@ -231,13 +231,13 @@ def _observers(progress: Any) -> list[Observer]:
     return [] if shown is None else [shown]
 
 
-def _recorder(job: Job) -> Recorder | None:
+def _recorder(record: Record, items: object) -> Recorder | None:
     """Return what keeps the record of a run; None where nothing is to be recorded."""
-    if job.call.record == "off":
+    if record == "off":
         return None
     from outpace.record.recorder import Recorder  # noqa: PLC0415 - a few ms of import
 
-    return Recorder(job.call.record, job.items, _pictures)
+    return Recorder(record, items, _pictures)
 
 
 def _pictures() -> Writer:
@@ -260,6 +260,8 @@ def fetch(
     resume: bool = False,
     retry_failed: bool | Sequence[str] = False,
     update: bool = False,
+    record: Record = "default",
+    progress: bool | Callable[[Snapshot], object] | None = None,
     **settings: Any,
 ) -> Fetch:
     """Fetch pages by URL, as fast as the machine and politely as the sites need; iterate over outcomes.
@@ -276,6 +278,8 @@ def fetch(
     `in_flight` (256) at once in all, `per_host` (6) at one host, their starts `delay` seconds apart;
     `rate` pages a second in all; `workers` processes (1). `retries` (2) of what may succeed later; a
     site's Retry-After is obeyed.
+
+    `record` is what `timeline` shows and `progress` who is told how far it is, both as in `map`.
 
     `settings`: `timeout` (300 s a page), `connect_timeout` (15), `max_size` (4 GiB), `headers`,
     `user_agent`, `http` ("1.1", "2", "3"), `proxy`, `max_redirects` (10), `insecure`, `robots`,
@@ -297,6 +301,8 @@ def fetch(
         resume=resume,
         retry_failed=retry_failed,
         update=update,
+        record=check_record(record),
+        watching=(_recorder(record, None), _observers(progress)),
         **settings,
     )
 

@@ -22,11 +22,12 @@ from outpace.fetching.sinks import DirectorySink, NoSink, Sink
 from outpace.fetching.urls import normaliser
 from outpace.fetching.warc import ARCHIVE_SUFFIXES, WarcSink
 from outpace.flow.amounts import check_flag, check_positive, kind, whole
-from outpace.flow.data import Outcome
+from outpace.flow.credit import Ahead
+from outpace.flow.data import Outcome, Record
 from outpace.flow.engine import Engine
 from outpace.flow.job import Job
 from outpace.flow.keywords import refuse
-from outpace.flow.protocol import Call
+from outpace.flow.protocol import Call, Observer, Recorder
 from outpace.flow.retry import Retry
 from outpace.flow.run import Run
 from outpace.flow.show import shown
@@ -34,7 +35,11 @@ from outpace.registry import opening
 
 LOOK_AHEAD = 32_768  # URLs that wait for their host's turn: how long a slow host's stretch may be
 RETRIED = (TemporaryFetchError, WorkerLostError)  # what may be better next time
+INTERNAL = ("look_ahead", "outcomes", "record", "watching")  # not settings that a user has here
 CHUNK = 64  # URLs that travel together; beside what a page costs it hardly matters
+
+
+Watching = tuple[Recorder | None, Sequence[Observer]]  # who watches a run
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -118,6 +123,8 @@ def open_fetch(
     update: bool = False,
     look_ahead: int | None = None,
     outcomes: bool = True,
+    record: Record = "off",
+    watching: Watching = (None, ()),
     **settings: Any,
 ) -> Fetch:
     """Check everything and return a run; what `outpace.fetch` promises."""
@@ -126,7 +133,7 @@ def open_fetch(
     times = whole(retries)
     if times is None or times < 0:
         raise UsageError(f"retries is a whole number, 0 or more, not {shown(retries)}")
-    own = inspect.signature(open_fetch).parameters.keys() - {"settings", "look_ahead", "outcomes"}
+    own = inspect.signature(open_fetch).parameters.keys() - {"settings", *INTERNAL}
     refuse("fetch", settings, inspect.signature(make_getter).parameters.keys(), own)
     getter = make_getter(**settings)
     allow_files(getter.in_flight)
@@ -152,6 +159,8 @@ def open_fetch(
         retries=times,
         look_ahead=look_ahead or LOOK_AHEAD,
         outcomes=outcomes,
+        record=record,
+        watching=watching,
     )
 
 
@@ -188,6 +197,8 @@ def make_run(
     retries: int = 0,
     look_ahead: int = LOOK_AHEAD,
     outcomes: bool = True,
+    record: Record = "off",
+    watching: Watching = (None, ()),
 ) -> Fetch:
     """Open what is needed and return the run; nothing is fetched yet."""
     # What is not installed is said before anything is written.
@@ -195,7 +206,7 @@ def make_run(
     getter.policy()
     count = min(workers or 1, getter.most_workers())
     model = "fetch" if count == 1 else "processes+fetch"
-    chosen = opening(model, count, look_ahead, for_requests=True)
+    chosen = opening(model, count, getter.in_flight, for_requests=True)
     with contextlib.ExitStack() as undo:
         job = _open_job(urls, getter, destination, outcomes=outcomes, undo=undo)
         sink = job.sink
@@ -206,12 +217,14 @@ def make_run(
             hash_body=sink.keep_body or job.manifest is not None,
             spool=sink.spool,
         )
-        call = Call(getter.shared(count))
+        call = Call(getter.shared(count), record=record)
         retry = Retry(retries, on=RETRIED, wait=wait_for) if retries else None
         of_engine = Job(
             call, job.items(), None, ordered=False, chunk=CHUNK, on_error="return", retry=retry
         )
-        run = Fetch(Engine(of_engine, chosen), job)
+        credit = Ahead(chosen.slots, fixed=CHUNK, hold=max(look_ahead, chosen.slots))
+        recorder, observers = watching
+        run = Fetch(Engine(of_engine, chosen, recorder, observers, credit=credit), job)
         undo.pop_all()
     return run
 

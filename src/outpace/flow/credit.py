@@ -1,6 +1,6 @@
 """Credit: how much the workers may hold at once, and how large a chunk is.
 
-Three ways, by what the workers are like; the dispatcher is handed one of them.
+Four ways, by what the workers are like; the dispatcher is handed one of them.
 
 **By chunks**, where every lane takes chunks of its own. A lane is given chunks that are worth about
 `AIM` seconds by the times measured so far, growing by at most `GROWTH` a step, never more than a small
@@ -13,6 +13,8 @@ items as there are lanes, and some more while items are short.
 
 **One by one**, for calls that may wait for one another: whoever waits for the result of a short one must
 not wait for the long one that happened to travel behind it.
+
+**Ahead**, for workers that choose among what they have which goes first: as many as they may hold.
 
 Pure. Tested by `tests/flow/test_credit.py`, and by the scenarios of `tests/flow/test_dispatch.py`.
 """
@@ -149,6 +151,25 @@ class ByItems(Credit):
     def learn(self, report: Report) -> None:
         """Adjust to what a report tells: one after another, items kept all lanes of a worker waiting."""
         self.measured.learn(report, self.of_worker, self.of_worker)
+
+
+@dataclass(slots=True)
+class Ahead(Credit):
+    """Credit for workers that choose among what they have: `hold` items, however many of them run.
+
+    So a driver of requests finds one of a site that may be asked, when most are of one that may not.
+    """
+
+    hold: int = 1
+
+    def room(self, out: Outstanding, limit: int, left: int | None) -> int:  # noqa: ARG002
+        """Say how many items may go out now as one chunk, 0 for none."""
+        free, size = self.hold - out.items, self._fitted(1, left)
+        return min(size, free) if free >= size or not out.items else 0
+
+    def resized(self, lanes: int, of_worker: int, *, shared: bool) -> Credit:  # noqa: ARG002
+        """Return the credit of workers that have changed, with all that was measured."""
+        return Ahead(lanes, of_worker, self.fixed, self.measured, self.hold)
 
 
 @dataclass(slots=True)

@@ -89,9 +89,7 @@ def make_job(
     if not is_one_of(on_error, get_args(OnError)):
         msg = f"on_error is 'raise', 'skip' or 'return', not {shown(on_error)}"
         raise UsageError(msg)
-    if not is_one_of(record, get_args(Record)):
-        msg = f"record is 'off', 'default' or 'full', not {shown(record)}"
-        raise UsageError(msg)
+    recorded = check_record(record)
     spread = starmap or len(iterables) > 1
     group = Spread(group) if spread and callable(group) else group
     pace = make_pace(rate, group, per_group, group_rate, chunk)
@@ -101,8 +99,8 @@ def make_job(
         items = (AsyncRows if any(map(_is_async, iterables)) else Rows)(iterables)
     called = Spread(fn) if spread else fn
     call = Call(called, setup, is_async=is_coroutine_function(fn), timeout=timeout)
-    if record != call.record:
-        call = replace(call, record=record)  # type: ignore[arg-type] # it is one of them
+    if recorded != call.record:
+        call = replace(call, record=recorded)
     return Job(
         call,
         items,
@@ -113,6 +111,13 @@ def make_job(
         retry if retry.times else None,
         pace,
     )
+
+
+def check_record(record: object) -> Record:
+    """Return how much is to be recorded; raise `UsageError` for what is none of these words."""
+    if not is_one_of(record, get_args(Record)):
+        raise UsageError(f"record is 'off', 'default' or 'full', not {shown(record)}")
+    return record  # type: ignore[return-value] # it is one of them
 
 
 def make_pace(
