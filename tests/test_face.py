@@ -53,7 +53,7 @@ THEIRS = {
     "items": r"the items have no name: outpace.\w+\(fn, items\)",
     "worker": "has no option worker=; perhaps workers= is meant",
     "time_out": "has no option time_out=; perhaps timeout= is meant",
-    "colour": "has no option colour=; it has chunk=, .*fn=, in_flight=, .*workers=",
+    "colour": "has no option colour=; it has chunk=, .*fn=, .*in_flight=, .*workers=",
 }
 
 

@@ -80,7 +80,11 @@ def test_a_ctrl_c_while_workers_are_closed_has_them_closed_without_waiting() -> 
 
     workers = SimpleNamespace(close=close, usage=None)
     flow = SimpleNamespace(
-        parent=0, workers=workers, closed=lambda: None, hurry=lambda: said.append("hurry")
+        parent=0,
+        workers=workers,
+        source=None,
+        closed=lambda: None,
+        hurry=lambda: said.append("hurry"),
     )
     with pytest.raises(KeyboardInterrupt):
         _close(flow)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from outpace.flow.engine import Engine, Listen, Rest
 from outpace.flow.job import make_job
 from outpace.flow.protocol import InThisProcess, Observer
 from outpace.flow.retry import Retry
+from outpace.flow.source import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -79,7 +80,7 @@ def driven(
     engine: Engine, hear: Callable[[Engine, Workers], None] | None = None
 ) -> Iterator[tuple[str, Any]]:
     """Drive the engine as a run does, and tell what it wanted done."""
-    source, workers = iter(engine.job.items), Workers()
+    source, workers = open_source(engine), Workers()
 
     def hear_all(engine: Engine, workers: Workers) -> None:
         chunks, workers.chunks = workers.chunks, []
@@ -88,7 +89,7 @@ def driven(
     for step in engine.steps():
         match step:
             case Pull(room):
-                engine.pull(source, room)
+                source.pull(room)
                 yield "pull", room
             case Open():
                 engine.opened(workers, engine.begin())

@@ -17,6 +17,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from outpace.errors import UsageError, UsageTypeError
@@ -24,10 +25,11 @@ from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import Open, Pull, Settle, Start
 from outpace.flow.ending import LAST
 from outpace.flow.engine import Engine, Listen, Rest, Step
-from outpace.flow.face import Face
+from outpace.flow.face import FEEDS, Face
 from outpace.flow.feed import Feed
 from outpace.flow.protocol import AsyncWorkers
 from outpace.flow.run import CLOSED, LEFT, USED_UP
+from outpace.flow.source import InPlace, open_source
 
 T = TypeVar("T")
 
@@ -77,6 +79,12 @@ class AsyncRun(Face, Generic[T]):
 
         Raises `UsageError` when a loop over it has ended or been left already, or the run is closed.
         """
+        if self._feeds:
+            raise UsageError(FEEDS.format("; take the values there"))
+        return self.avalues()
+
+    def avalues(self) -> AsyncIterator[T]:
+        """Return the values, also of a run that is the items of another: for that one."""
         if self._over:
             how = {
                 "next": "anext(run) in an `async with` block",
@@ -191,7 +199,7 @@ class _Work(Generic[T]):
         self._engine = engine
         self._view = view
         self._keeper: asyncio.Task[None] | None = None
-        self._source: Feed | Iterator[Any] = iter(())
+        self._source: Feed | InPlace | None = None
         self._turn = asyncio.Lock()
         self._needed, self._opened, self._stirred = (asyncio.Event() for _ in range(3))
         self._steps = engine.steps()
@@ -294,11 +302,12 @@ class _Work(Generic[T]):
 
     def _begin(self) -> None:
         """Have the items read, and the workers opened when they are needed."""
-        items = self._engine.job.items
-        self._engine.woken = self._stirred.set
-        self._source = (
-            Feed(self._engine, self._stirred) if isinstance(items, AsyncIterable) else iter(items)
-        )
+        engine, loop = self._engine, asyncio.get_running_loop()
+        engine.woken = partial(_call_soon, loop, self._stirred.set)
+        if isinstance(engine.job.items, AsyncIterable):
+            self._source = Feed(engine, self._stirred)
+        else:
+            self._source = open_source(engine)
         self._keeper = asyncio.create_task(self._keep(), name="outpace run")
         self._keeper.add_done_callback(self._ended)
 
@@ -307,10 +316,8 @@ class _Work(Generic[T]):
         engine, source, workers = self._engine, self._source, self._workers
         match step:
             case Pull(room):
-                if isinstance(source, Feed):
-                    source.pull(room)
-                else:
-                    engine.pull(source, room)
+                assert source is not None
+                source.pull(room)
             case Open():
                 self._needed.set()
                 await self._opened.wait()
@@ -358,8 +365,13 @@ class _Work(Generic[T]):
                 await self._source.aclose()
         finally:
             try:
+                if isinstance(self._source, InPlace):
+                    self._source.end()
                 if self._workers is not None:
                     await self._workers.aclose()
+                if isinstance(self._source, InPlace):
+                    await _read_to_the_end(self._source)
+                self._source = None
             finally:
                 self._engine.closed()
 
@@ -373,3 +385,18 @@ class _Work(Generic[T]):
         self._opened.set()
         self._engine.wake()
         self._over.set()
+
+
+async def _read_to_the_end(source: InPlace) -> None:
+    """Wait until nothing is read any more on the side."""
+    over, loop = asyncio.Event(), asyncio.get_running_loop()
+    if source.when_over(partial(_call_soon, loop, over.set)):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(source.patience):
+                await over.wait()
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, what: Callable[[], object]) -> None:
+    """Have something done on a loop, from whichever thread, unless it is closed."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(what)

@@ -20,8 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from outpace.errors import UsageError
 from outpace.flow.account import Account
@@ -38,6 +37,9 @@ from outpace.flow.order import AsTheyCome, InOrder
 from outpace.flow.protocol import Observer, Opening, Recorder, Running, Workers
 from outpace.flow.show import annotate
 from outpace.flow.signals import undisturbed
+
+if TYPE_CHECKING:
+    from outpace.flow.source import Source
 
 SLOW_SOURCE = 0.01  # seconds for reports between two slow items: half of what AIM gives those
 
@@ -115,9 +117,10 @@ class Engine:
         self.over = False  # everything is closed
         self._told = False  # that it was interrupted
         self.cut_short = 0  # items that ran when somebody interrupted
+        self.source: Source | None = None
         self.source_error: BaseException | None = None
         self.lacking = False  # the source had nothing to give, and will say when it has
-        self.reading_s = 0.0  # spent on reading since results were last looked for
+        self._reading_s = 0.0  # spent on reading since results were last looked for
         # Somebody has said `wake` while nothing was in flight.
         self._news = free_in_forks(threading.Event())
         in_a_fork(self, Engine._disown)
@@ -171,30 +174,11 @@ class Engine:
 
     # What was done.
 
-    def pull(self, source: Iterator[Any], room: int) -> None:
-        """Read up to `room` items; fewer when they come slowly, so that results are not held up."""
-        clock = self.clock
-        began = clock()
-        until = began + AIM
-        taken: list[Any] = []
-        try:
-            while len(taken) < room and clock() < until:
-                wanted = min(room - len(taken), len(taken) or 1)  # 1, 1, 2, 4, …
-                before = len(taken)
-                taken.extend(islice(source, wanted))
-                if len(taken) - before < wanted:
-                    self.dispatcher.exhaust()
-                    break
-        except BaseException as error:
-            self.dispatcher.exhaust()
-            if not isinstance(error, Exception):
-                raise
-            self.source_error = error
-        now = clock()
-        self.admit(taken, now)
-        self.reading_s += now - began
-        if self.reading_s >= AIM:
-            self.reading_s = 0.0
+    def has_read(self, seconds: float) -> None:
+        """Learn how long it took to read what was admitted; results do not wait longer than that."""
+        self._reading_s += seconds
+        if self._reading_s >= AIM:
+            self._reading_s = 0.0
             self.dispatcher.hold_reading()
 
     def admit(self, items: list[Any], now: float) -> None:

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any
 
-from outpace.errors import UsageTypeError
+from outpace.errors import UsageError, UsageTypeError
 from outpace.flow.show import as_html
 
 if TYPE_CHECKING:  # `flow.engine` is imported by whoever has one
     from outpace.flow.engine import Engine
 
 
+FEEDS = "this run is the items of another run{}"
+
+
 class Face:
     """The part of a run that `Run` and `AsyncRun` have in common; it reads the run's engine, no more."""
 
     _engine: Engine
+    _over: str
+    _feeds = False  # another run, which takes its values
+
+    def become_source(self) -> None:
+        """Be the items of another run from here on; raise `UsageError` where it cannot be."""
+        if self._feeds:
+            raise UsageError(FEEDS.format("; it can feed only one: keep its values in a list"))
+        if self._over:
+            how = {"next": "next(run)", "call": "map", "keep": "list(run)"}
+            raise UsageError(self._over.format_map(how))
+        self._feeds = True
+
+    def values(self) -> Iterator[Any]:
+        """Yield the values: for the run that they feed."""
+        raise NotImplementedError
+
+    def avalues(self) -> AsyncIterator[Any]:
+        """Yield the values to who awaits them: for the run that they feed."""
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        """End it, and wait for that."""
+        raise NotImplementedError
+
+    def end_soon(self, *, hurry: bool = False) -> None:
+        """Have whoever carries it out end it, as soon as he can. For any thread."""
+        self._engine.abandon()
+        if hurry and self._engine.is_on:
+            self._engine.hurry()
 
     def __len__(self) -> int:
         """Count its items, those that are still to come included; progress bars ask for it.

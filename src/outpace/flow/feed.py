@@ -11,6 +11,9 @@ from collections import deque
 from typing import Any
 
 from outpace.flow.engine import Engine
+from outpace.flow.face import Face
+from outpace.flow.rows import avalues
+from outpace.flow.source import AHEAD, MOST_AHEAD
 
 
 class Feed:
@@ -36,8 +39,15 @@ class Feed:
             dispatcher.exhaust()
         self._engine.lacking = not self.ready
         self._news.clear()
-        self._asked = 0 if self._over else max(0, room - len(self._taken))
+        ahead = self._ahead()
+        self._asked = 0 if self._over else max(0, room + ahead - len(self._taken))
         self._more.set()
+
+    def _ahead(self) -> int:
+        """Say how many values of a run are to wait, so that both go on side by side."""
+        engine = self._engine
+        held = AHEAD * engine.dispatcher.credit.held
+        return min(held, MOST_AHEAD) if isinstance(engine.job.items, Face) else 0
 
     @property
     def ready(self) -> bool:
@@ -49,12 +59,14 @@ class Feed:
         self._closing = True
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        if isinstance(self._engine.job.items, Face):  # it ends with the run that it feeds
+            await self._engine.job.items.aclose()
 
     async def _read(self) -> None:
         """Read one item after another while any are asked for."""
         items: Any = None
         try:
-            items = aiter(self._engine.job.items)  # type: ignore[arg-type]
+            items = avalues(self._engine.job.items)
             while True:
                 while self._asked <= 0:
                     self._more.clear()

@@ -20,6 +20,7 @@ from outpace.flow.amounts import (
     whole,
 )
 from outpace.flow.data import Record
+from outpace.flow.face import Face
 from outpace.flow.protocol import Call, Care
 from outpace.flow.retry import Retry
 from outpace.flow.rows import AsyncRows, Rows, Spread
@@ -101,6 +102,9 @@ def make_job(
     call = Call(called, setup, is_async=is_coroutine_function(fn), timeout=timeout)
     if recorded != call.record:
         call = replace(call, record=recorded)
+    for each in iterables:
+        if isinstance(each, Face):
+            each.become_source()
     return Job(
         call,
         items,

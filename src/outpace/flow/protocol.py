@@ -1,7 +1,7 @@
 """The two sockets of the engine: what a driver and a host must do to become models.
 
 A **driver** keeps items in flight inside one worker; a **host** gives many workers somewhere else and
-puts a driver in each. Both open `Workers`, and the loop in `flow.run` knows nothing else of them.
+puts a driver in each. Both open `Workers`, and the engine knows nothing else of them.
 
 The contract, run against every model by `tests/conformance`: every started item is reported exactly
 once (or returned unstarted); a worker that dies is a report, never a hang; `open` returns when the

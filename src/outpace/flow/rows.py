@@ -14,6 +14,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any
 
 from outpace.errors import UsageTypeError
+from outpace.flow.face import Face
 
 Row = tuple[Any, ...]
 
@@ -55,14 +56,14 @@ class Rows:
     """Iterables side by side: tuples of an item of each, until the shortest ends."""
 
     def __init__(self, iterables: tuple[Iterable[Any] | AsyncIterable[Any], ...]) -> None:
-        self._iterables: tuple[Any, ...] = iterables
+        self.parts: tuple[Any, ...] = iterables
 
     def __iter__(self) -> Iterator[Row]:
-        return zip(*self._iterables, strict=False)
+        return zip(*map(values, self.parts), strict=False)
 
     def __len__(self) -> int:
         """Count them; raise what `len` raises where one has no length, unless it never ends."""
-        return min(len(each) for each in self._iterables if not _is_endless(each))
+        return min(len(each) for each in self.parts if not _is_endless(each))
 
 
 class AsyncRows(Rows):
@@ -71,8 +72,8 @@ class AsyncRows(Rows):
     async def __aiter__(self) -> AsyncIterator[Row]:
         async with contextlib.AsyncExitStack() as closing:
             sources: list[Any] = []
-            for each in self._iterables:
-                sources.append(aiter(each) if isinstance(each, AsyncIterable) else iter(each))
+            for each in self.parts:
+                sources.append(avalues(each) if isinstance(each, AsyncIterable) else values(each))
                 if (close := getattr(sources[-1], "aclose", None)) is not None:
                     closing.push_async_callback(close)
             while True:
@@ -85,6 +86,16 @@ class AsyncRows(Rows):
                     except (StopIteration, StopAsyncIteration):
                         return
                 yield tuple(row)
+
+
+def values(items: Any) -> Iterator[Any]:
+    """Return what goes through items, also of a run, which is no one else's from here on."""
+    return items.values() if isinstance(items, Face) else iter(items)
+
+
+def avalues(items: Any) -> AsyncIterator[Any]:
+    """Return what goes through asynchronous items, also of a run."""
+    return items.avalues() if isinstance(items, Face) else aiter(items)
 
 
 def _is_endless(items: object) -> bool:

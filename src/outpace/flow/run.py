@@ -22,7 +22,7 @@ from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import Open, Pull, Settle, Start
 from outpace.flow.ending import LAST, without_ours
 from outpace.flow.engine import Engine, Listen, Rest
-from outpace.flow.face import Face
+from outpace.flow.face import FEEDS, Face
 from outpace.flow.order import Release
 from outpace.flow.protocol import Workers
 from outpace.flow.show import said
@@ -34,6 +34,7 @@ from outpace.flow.signals import (
     send_again,
     undisturbed,
 )
+from outpace.flow.source import open_source
 
 T = TypeVar("T")
 
@@ -98,6 +99,12 @@ class Run(Face, Generic[T]):
 
         Raises `UsageError` when a loop over it has ended or been left already, or the run is closed.
         """
+        if self._feeds:
+            raise UsageError(FEEDS.format("; take the values there"))
+        return self.values()
+
+    def values(self) -> Iterator[T]:
+        """Yield the values, also of a run that is the items of another: for that one."""
         if self._over:
             how = {"next": "next(run) in a `with` block", "call": "map", "keep": "list(run)"}
             raise UsageError(self._over.format_map(how))
@@ -270,11 +277,11 @@ def releases(engine: Engine) -> Generator[Release, None, None]:
 
 def _carried_out(engine: Engine) -> Iterator[Release]:
     """Do what the engine wants done, one step after another."""
-    source = iter(engine.job.items)  # type: ignore[arg-type]
+    engine.source = source = open_source(engine)
     for step in engine.steps():
         match step:
             case Pull(room):
-                engine.pull(source, room)
+                source.pull(room)
             case Open():
                 _open(engine)
             case Start(chunk):
@@ -305,12 +312,18 @@ def _close(engine: Engine) -> None:
     """Close the workers, if there are any and they are ours."""
     if engine.parent:
         return
-    workers = engine.workers
+    workers, source = engine.workers, engine.source
+    in_a_hurry = isinstance(sys.exc_info()[1], KeyboardInterrupt | Terminated)
     try:
+        if source is not None:
+            source.end(hurry=in_a_hurry)
         if workers is not None:
-            if isinstance(sys.exc_info()[1], KeyboardInterrupt | Terminated):
+            if in_a_hurry:
                 engine.hurry()  # again: a second one may have come before the first was heeded
             workers.close()
+        if source is not None:
+            source.close(hurry=in_a_hurry)
+            engine.source = None  # which knows the engine
     except (KeyboardInterrupt, Terminated):  # enough: closing again waits for nobody
         engine.hurry()
         raise

@@ -1,0 +1,322 @@
+"""Where items come from: slow iterables, and runs that feed runs."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import outpace
+from outpace.errors import UsageError
+from outpace.flow.source import SLOW
+from outpace.registry import names
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from tests.conftest import Gate
+
+NEVER = 60.0  # seconds until a test gives up
+
+
+def double(item: int) -> int:
+    return 2 * item
+
+
+def half(item: int) -> float:
+    return item / 2
+
+
+async def adouble(item: int) -> int:
+    return 2 * item
+
+
+@pytest.mark.parametrize("model", [*names(), "auto"])
+def test_what_is_ready_does_not_wait_for_a_slow_iterable(model: str) -> None:
+    more = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        time.sleep(2 * SLOW)
+        yield 1
+        more.wait(NEVER)
+        yield 2
+
+    run = outpace.map(double, items(), model=model)
+    assert [next(run), next(run)] == [0, 2]
+    assert not more.is_set()
+    more.set()
+    assert list(run) == [4]
+
+
+def test_an_iterable_is_never_touched_by_two_threads_at_once_nor_read_further_than_asked() -> None:
+    inside, touched, read = threading.Lock(), [], itertools.count()
+
+    class Items:
+        def __iter__(self) -> Items:
+            return self
+
+        def __next__(self) -> int:
+            assert inside.acquire(blocking=False), "two threads at once"
+            try:
+                touched.append(threading.get_ident())
+                time.sleep(2 * SLOW if len(touched) == 2 else 0)
+                return next(read)
+            finally:
+                inside.release()
+
+    with outpace.map(double, Items(), model="threads", in_flight=2) as run:
+        assert [next(run) for _ in range(20)] == list(range(0, 40, 2))
+        assert len(set(touched)) == 2  # here at first, and then on the side
+        assert next(read) < 200
+
+
+def test_a_quick_iterable_has_no_thread_of_its_own() -> None:
+    touched = set()
+
+    def items() -> Iterator[int]:
+        for n in range(1_000):
+            touched.add(threading.get_ident())
+            yield n
+
+    assert list(outpace.map(double, items(), model="serial")) == list(range(0, 2_000, 2))
+    assert touched == {threading.get_ident()}
+
+
+def test_what_can_be_read_in_one_thread_only_stays_there() -> None:
+    def items() -> Iterator[int]:
+        database = sqlite3.connect(":memory:")
+        rows = database.execute("values (1), (2), (3), (4)")
+        for (number,) in rows:
+            time.sleep(2 * SLOW)
+            yield number
+        database.close()
+
+    def through() -> Iterator[int]:
+        yield from items()
+
+    for made in (items, through):
+        assert list(outpace.map(double, made(), model="threads")) == [2, 4, 6, 8]
+
+
+def test_an_error_of_a_slow_iterable_comes_after_everything_before_it() -> None:
+    def items() -> Iterator[int]:
+        for n in range(3):
+            time.sleep(2 * SLOW)
+            yield n
+        raise LookupError("no more")
+
+    run = outpace.map(double, items(), model="threads")
+    assert [next(run), next(run), next(run)] == [0, 2, 4]
+    with pytest.raises(LookupError, match="no more"):
+        next(run)
+
+
+def test_a_slow_generator_that_is_left_is_closed() -> None:
+    closed, may_go_on = threading.Event(), threading.Event()
+
+    def items() -> Iterator[int]:
+        try:
+            yield 0
+            time.sleep(2 * SLOW)
+            yield 1
+            may_go_on.wait(NEVER)
+            yield 2
+        finally:
+            closed.set()
+
+    for value in outpace.map(double, items(), model="threads"):
+        if value == 2:
+            may_go_on.set()
+            break
+    assert closed.wait(NEVER)
+
+
+def test_awaited_a_slow_iterable_holds_up_neither_the_loop_nor_what_is_ready() -> None:
+    more = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        time.sleep(2 * SLOW)
+        yield 1
+        more.wait(NEVER)
+        yield 2
+
+    async def main() -> list[int]:
+        run = outpace.amap(adouble, items(), model="asyncio")
+        found = [await anext(run), await anext(run)]
+        more.set()
+        return found + [value async for value in run]
+
+    assert asyncio.run(main()) == [0, 2, 4]
+
+
+# Runs that feed runs.
+
+
+@pytest.mark.parametrize("first", names())
+def test_the_values_of_a_run_are_the_items_of_another(first: str) -> None:
+    stage = outpace.map(double, range(100), model=first)
+    assert list(outpace.map(half, stage, model="threads", in_flight=3)) == list(range(100))
+
+
+def test_stages_may_be_many_and_of_every_model() -> None:
+    stage: Any = range(50)
+    for model in names():
+        stage = outpace.map(double, stage, model=model)
+    assert list(stage) == [n * 2 ** len(names()) for n in range(50)]
+
+
+def test_the_length_goes_through_all_stages() -> None:
+    stage = outpace.map(double, range(7), model="serial")
+    with outpace.map(half, stage, model="serial") as run:
+        assert len(run) == 7
+
+
+def test_a_stage_is_carried_on_while_the_next_one_works(gate: Gate) -> None:
+    """Three items of the second stage stand at a gate; the first stage goes on, as far as it may."""
+    enough, done = threading.Event(), []
+
+    def note(item: int) -> int:
+        done.append(item)
+        if len(done) >= 5:
+            enough.set()
+        return item
+
+    stage = outpace.map(note, itertools.count(), model="serial", chunk=1)
+    with outpace.map(gate.plain(), stage, model="threads", in_flight=3) as run:
+        thread = threading.Thread(
+            target=lambda: (gate.arrivals(3), enough.wait(NEVER), gate.let_through())
+        )
+        thread.start()
+        assert next(run) == 0
+        thread.join()
+        assert enough.is_set()
+        assert len(done) < 100
+        gate.close()
+
+
+def test_outcomes_are_items_too() -> None:
+    stage = outpace.run(half, [2, "two", 4], model="threads")
+    kinds = list(outpace.map(lambda outcome: outcome.kind, stage, model="serial"))
+    assert kinds == ["done", "failed", "done"]
+
+
+def test_an_error_of_the_first_stage_comes_out_of_the_last() -> None:
+    def fails_at_three(item: int) -> int:
+        if item == 3:
+            raise LookupError("three")
+        return item
+
+    stage = outpace.map(fails_at_three, range(6), model="threads")
+    run = outpace.map(double, stage, model="threads")
+    assert [next(run) for _ in range(3)] == [0, 2, 4]
+    with pytest.raises(LookupError, match="three"):
+        next(run)
+
+
+def test_all_stages_are_closed_together() -> None:
+    closed = []
+
+    def items() -> Iterator[int]:
+        try:
+            yield from itertools.count()
+        finally:
+            closed.append("items")
+
+    first = outpace.map(double, items(), model="processes", workers=2)
+    second = outpace.map(half, first, model="threads", in_flight=2)
+    for value in outpace.map(double, second, model="serial"):
+        if value >= 20:
+            break
+    assert first._engine.over
+    assert second._engine.over
+    del first, second
+    assert closed == ["items"]
+
+
+def test_several_iterables_may_be_runs() -> None:
+    one = outpace.map(double, range(10), model="threads")
+    two = outpace.map(half, range(10), model="processes", workers=1)
+    assert list(outpace.map(lambda x, y: x * y, one, two, model="serial")) == [
+        n * n for n in range(10)
+    ]
+
+
+def test_awaited_stages_feed_one_another() -> None:
+    async def main() -> list[float]:
+        first = outpace.amap(adouble, range(100), model="asyncio")
+        second = outpace.amap(half, first, model="threads")
+        third = outpace.amap(
+            double, outpace.map(half, range(100), model="processes", workers=1), model="threads"
+        )
+        one = [value async for value in second]
+        two = [value async for value in third]
+        assert one == two
+        return one
+
+    assert asyncio.run(main()) == list(range(100))
+
+
+def test_awaited_stages_are_closed_together() -> None:
+    async def items() -> AsyncIterator[int]:
+        for n in itertools.count():
+            yield n
+
+    async def main() -> None:
+        first = outpace.amap(adouble, items(), model="asyncio")
+        plain = outpace.map(double, itertools.count(), model="threads")
+        for stage in (first, plain):
+            async with outpace.amap(half, stage, model="threads") as run:
+                assert await anext(run) == 0
+            assert stage._engine.over
+
+    asyncio.run(main())
+
+
+def test_a_run_feeds_one_run_and_nobody_else() -> None:
+    stage = outpace.map(double, range(3), model="serial")
+    run = outpace.map(half, stage, model="serial")
+    with pytest.raises(
+        UsageError, match="this run is the items of another run; it can feed only one"
+    ):
+        outpace.map(half, stage, model="serial")
+    with pytest.raises(
+        UsageError, match="this run is the items of another run; take the values there"
+    ):
+        iter(stage)
+    assert list(run) == [0, 1, 2]
+
+
+def test_a_run_that_is_over_feeds_no_other() -> None:
+    stage = outpace.map(double, range(3), model="serial")
+    list(stage)
+    with pytest.raises(UsageError, match="this run has been used up"):
+        outpace.map(half, stage, model="serial")
+    closed = outpace.map(double, range(3), model="serial")
+    closed.close()
+    with pytest.raises(UsageError, match="this run is closed"):
+        outpace.map(half, closed, model="serial")
+
+
+def test_an_error_of_the_call_leaves_the_run_to_whoever_has_it() -> None:
+    stage = outpace.map(double, range(3), model="serial")
+    with pytest.raises(UsageError, match="timeout"):
+        outpace.map(half, stage, timeout=0)
+    assert list(stage) == [0, 2, 4]
+
+
+def test_where_no_thread_can_start_stages_go_on_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    stage = outpace.map(double, range(30), model="serial")
+    assert list(outpace.map(half, stage, model="serial")) == list(range(30))
