@@ -2,9 +2,9 @@
 
     python bench/stages.py [--items N] [--repeat N] [--json FILE]
 
-Each stage waits a known time for each item, so many at once: its bound is `items * seconds / at once`, and
-that of all three side by side is the largest of these. A round has the chain, the three stages each by
-itself, and the chain with a list between the stages; rounds are interleaved, start-up is included.
+Each stage waits a known time for each item, so many at once: its bound is `items * seconds / at once`,
+and that of all three side by side is the largest of these. A round has the chain, the three stages each
+by itself, and the chain with a list between the stages; rounds are interleaved, start-up is included.
 """
 
 from __future__ import annotations
