@@ -20,7 +20,11 @@ from _show import head, number, save, show, spread
 
 import outpace
 
-STAGES = [("threads", 0.010, 8), ("processes", 0.0016, 2), ("threads", 0.008, 8)]  # seconds, at once
+STAGES = [
+    ("threads", 0.010, 8),
+    ("processes", 0.0016, 2),
+    ("threads", 0.008, 8),
+]  # seconds, at once
 
 
 def wait(seconds: float, item: Any) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import signal
 import sqlite3
 import threading
 import time
@@ -320,3 +322,24 @@ def test_where_no_thread_can_start_stages_go_on_one_after_the_other(
     monkeypatch.setattr(threading.Thread, "start", refuse)
     stage = outpace.map(double, range(30), model="serial")
     assert list(outpace.map(half, stage, model="serial")) == list(range(30))
+
+
+@pytest.mark.parametrize("first", ["threads", "processes"])
+def test_a_ctrl_c_ends_all_stages_and_is_said_once(
+    first: str, gate: Gate, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stage = outpace.map(double, itertools.count(), model=first, workers=1)
+    run = outpace.map(gate.plain(), stage, model="threads", in_flight=2)
+
+    def interrupt() -> None:
+        gate.arrivals(2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        next(run)
+    thread.join()
+    assert stage._engine.over
+    assert capfd.readouterr().err.count("interrupted: ") == 1
+    gate.let_through()

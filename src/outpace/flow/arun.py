@@ -79,7 +79,7 @@ class AsyncRun(Face, Generic[T]):
 
         Raises `UsageError` when a loop over it has ended or been left already, or the run is closed.
         """
-        if self._feeds:
+        if self._engine.feeds:
             raise UsageError(FEEDS.format("; take the values there"))
         return self.avalues()
 

@@ -116,6 +116,7 @@ class Engine:
         self.abandoned = False
         self.over = False  # everything is closed
         self._told = False  # that it was interrupted
+        self.feeds = False  # another run, which says what became of it all
         self.cut_short = 0  # items that ran when somebody interrupted
         self.source: Source | None = None
         self.source_error: BaseException | None = None
@@ -300,7 +301,7 @@ class Engine:
 
     def tell(self, error: BaseException) -> None:
         """Say in one line on stderr, once, what became of it when somebody interrupted."""
-        if not self._told:
+        if not (self._told or self.feeds):
             self._told = True
             tell(self.dispatcher, self.cut_short, error)
 

@@ -20,16 +20,15 @@ class Face:
 
     _engine: Engine
     _over: str
-    _feeds = False  # another run, which takes its values
 
     def become_source(self) -> None:
         """Be the items of another run from here on; raise `UsageError` where it cannot be."""
-        if self._feeds:
+        if self._engine.feeds:
             raise UsageError(FEEDS.format("; it can feed only one: keep its values in a list"))
         if self._over:
             how = {"next": "next(run)", "call": "map", "keep": "list(run)"}
             raise UsageError(self._over.format_map(how))
-        self._feeds = True
+        self._engine.feeds = True
 
     def values(self) -> Iterator[Any]:
         """Yield the values: for the run that they feed."""
