@@ -150,6 +150,17 @@ class AsyncioWorkers:
         with contextlib.suppress(RuntimeError):  # the loop may be closed already
             self._loop.call_soon_threadsafe(self._end_reports)
 
+    def watch(self, fd: int, call: Callable[[], object] | None) -> bool:
+        """Have this called on the loop when a descriptor can be read; say whether that can be."""
+        try:
+            if call is None:
+                self._loop.remove_reader(fd)
+            else:
+                self._loop.add_reader(fd, call)
+        except NotImplementedError:  # Windows' Proactor
+            return False
+        return True
+
     def running(self) -> Iterator[tuple[int, int, float]]:
         """Yield, for every item that runs or waits now, its worker, its index, and since when."""
         both: tuple[Row | Place, ...] = (self._row_now, *self._places)
