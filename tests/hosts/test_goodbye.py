@@ -25,8 +25,9 @@ from outpace.errors import SetupError
 from outpace.flow.data import Chunk
 from outpace.flow.protocol import Call
 from outpace.flow.signals import Recalled
-from outpace.hosts import _goodbye, _worker
+from outpace.hosts import _goodbye
 from outpace.hosts._goodbye import EXIT_PATIENCE, HURRY, say_goodbye
+from outpace.hosts.worker import process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -175,7 +176,7 @@ def test_a_signal_between_two_steps_of_a_loop_costs_it_none(step: int) -> None:
     def arrives(frame: FrameType, event: str, _: object) -> None:
         if event == "call" and frame.f_code is asyncio.Handle._run.__code__ and next(steps) == step:
             sys.setprofile(None)
-            _worker._terminate(signal.SIGTERM, frame)
+            process.terminate(signal.SIGTERM, frame)
 
     workers = driver.open(Call(waits, is_async=True), 4)
     workers.start(Chunk(0, list(range(20))))
@@ -199,12 +200,12 @@ def test_a_signal_in_the_library_waits_where_a_loop_has_called_it_and_not_where_
     found = []
 
     def looks() -> None:
-        found.append(_worker._is_loops(sys._getframe()))  # the user's own
+        found.append(process.is_loops(sys._getframe()))  # the user's own
         Template("$x").substitute(Looking())  # what the user has called
 
     class Looking(dict[str, str]):
         def __getitem__(self, _: str) -> str:
-            found.append(_worker._is_loops(sys._getframe(1)))
+            found.append(process.is_loops(sys._getframe(1)))
             return ""
 
     asyncio.run(asyncio.to_thread(looks))
@@ -212,7 +213,7 @@ def test_a_signal_in_the_library_waits_where_a_loop_has_called_it_and_not_where_
     loop.slow_callback_duration = 0  # it tells a log of every step
     loop.set_debug(True)
     told = logging.Handler()
-    told.emit = lambda _: found.append(_worker._is_loops(sys._getframe(1)))  # type: ignore[method-assign]
+    told.emit = lambda _: found.append(process.is_loops(sys._getframe(1)))  # type: ignore[method-assign]
     log = logging.getLogger("asyncio")
     log.addHandler(told)
     loop.run_until_complete(asyncio.sleep(0))

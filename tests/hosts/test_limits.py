@@ -235,8 +235,21 @@ async def with_nothing(item: int, _none: None) -> int:
     return item
 
 
-def test_a_worker_that_may_have_no_thread_says_so_and_which_limit_to_raise() -> None:
+def test_a_worker_whose_driver_is_a_loop_needs_no_thread() -> None:
     run = outpace.map(with_nothing, range(4), model="processes+asyncio", setup=no_more_threads)
+    assert list(run) == [0, 1, 2, 3]
+
+
+def no_more_threads_and_a_loop_that_cannot_read() -> contextlib.AbstractContextManager[None]:
+    from outpace.drivers._tasks import AsyncioWorkers
+
+    AsyncioWorkers.watch = lambda *_: False  # type: ignore[method-assign] # as on Windows
+    return no_more_threads()
+
+
+def test_a_worker_that_may_have_no_thread_says_so_and_which_limit_to_raise() -> None:
+    setup = no_more_threads_and_a_loop_that_cannot_read
+    run = outpace.map(with_nothing, range(4), model="processes+asyncio", setup=setup)
     with pytest.raises(WorkerStartError) as caught:
         list(run)
     said = str(caught.value)

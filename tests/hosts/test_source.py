@@ -15,7 +15,7 @@ import pytest
 
 import outpace
 from outpace import machine
-from outpace.hosts._wire import pack
+from outpace.hosts.channel.framing import pack
 
 
 def fails(item: int) -> float:

@@ -26,20 +26,34 @@ from outpace.flow.board import Shape
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.forks import in_a_fork
 from outpace.flow.protocol import Call, Care, Driver, Usage
-from outpace.flow.signals import Terminated, undisturbed
+from outpace.flow.signals import undisturbed
 from outpace.hosts._deadlines import Deadlines
-from outpace.hosts._ear import Ear
 from outpace.hosts._goodbye import say_goodbye
 from outpace.hosts._group import CUT_OFF, KILL, Process, describe_exit
-from outpace.hosts._hello import needed, pack_call, surroundings
 from outpace.hosts._inquest import Inquest
 from outpace.hosts._launch import Death, Launched, Launcher, launcher
-from outpace.hosts._peer import Peer, failures, load_error, untransferable
+from outpace.hosts._peer import Peer, failures
 from outpace.hosts._places import Places
 from outpace.hosts._shared import Shared, launch_sharing
-from outpace.hosts._value import by_value
-from outpace.hosts._voices import Ears
-from outpace.hosts._wire import Channel, Message, Packed, pack
+from outpace.hosts.channel.by_value import by_value
+from outpace.hosts.channel.codec import Message, decode, encode, untransferable
+from outpace.hosts.channel.framing import Channel, Packed
+from outpace.hosts.channel.handshake import needed, pack_call, surroundings
+from outpace.hosts.channel.messages import (
+    Bye,
+    Done,
+    Failed,
+    Hello,
+    Logged,
+    Printed,
+    Ready,
+    Unreadable,
+    Unsendable,
+    Warned,
+    Work,
+)
+from outpace.hosts.channel.selector import Ear
+from outpace.hosts.channel.stdio import Relay
 
 DYING = 0.3  # seconds between the end of the socket of a process that dies and its own
 LAST_WORD = 1.0  # seconds from a worker's last word to its end: for what it does at exit
@@ -74,7 +88,7 @@ class Crew:
         self._places = Places(care.max_crashes)
         self._count = workers
         self._inquest = Inquest(workers, call.timeout)
-        self._ears = Ears()
+        self._relay = Relay()
         self._exit_error: BaseException | None = None
         self._closed = self._hurry = False
         in_a_fork(self, Crew._disown)
@@ -97,7 +111,7 @@ class Crew:
         self._workers[worker.pid] = worker
         self._ear.add(worker.channel, worker)
         meta = surroundings(self._imports, lanes, shared, weigh=self._care.max_memory is not None)
-        self._write(worker, meta, self._hello)
+        self._write(worker, encode(Hello(meta, self._hello)))
         return worker
 
     def wait_ready(self) -> None:
@@ -156,16 +170,13 @@ class Crew:
     def _send(self, worker: Peer, chunk: Chunk) -> None:
         """Send a chunk to a worker."""
         try:
-            with self._by_value:
-                packed = pack(chunk.items, by_value=self._by_value.active)
-        except (KeyboardInterrupt, Terminated):
-            raise
-        except BaseException as error:  # noqa: BLE001 - pickling runs the user's code
-            self._split(worker, chunk, error)
+            frame = encode(Work(chunk), self._by_value)
+        except Unsendable as error:
+            self._split(worker, chunk, error.why)
             return
         worker.out.add(chunk)
         worker.sent += len(chunk)
-        self._write(worker, (chunk.first, chunk.attempt, chunk.divisible), packed)
+        self._write(worker, frame)
         if worker.suspects is None and worker.sent >= (self._care.max_items or worker.sent + 1):
             self._retire(worker)
 
@@ -206,41 +217,44 @@ class Crew:
     def _read(self, worker: Peer) -> bool:
         """Take in what a worker has said; say whether it may say more."""
         try:
-            while (message := worker.channel.receive()) is not None:
-                self._hear(worker, message)
+            while (frame := worker.channel.receive()) is not None:
+                self._hear(worker, decode(frame))
         except EOFError:
             return False
         return True
 
-    def _hear(self, worker: Peer, message: Message) -> None:
+    def _hear(self, worker: Peer, message: Message) -> None:  # noqa: C901 - a table
         """Take in one message."""
         worker.heard = clock()
-        match message.meta:
-            case ("report", *columns):
-                report = worker.report(columns, message.payload)
+        match message:
+            case Done():
+                report = worker.report(message)
                 if worker.late:
                     self._inquest.too_late(worker, report)
                 if len(report.failures) < len(report):
                     self._places.something_ended_well()
                 self._news.append(report)
-            case ("returned", indexes):
-                worker.out.take_chunk(indexes.start)
+            case Returned(indexes):
+                worker.out.take_chunk(indexes[0])
                 worker.sent -= len(indexes)
-                self._news.append(Returned(indexes))
-            case ("ready", there, weight):
+                self._news.append(message)
+            case Ready(there, weight):
                 self._is_ready(worker, there, weight)
-            case ("unreadable", first, text):
-                self._resend(worker, first, load_error(message.payload, text), text)
-            case ("failed", in_setup, text, trace) if not self._closed:
-                raise worker.start_error(message.payload, text, trace, in_setup=in_setup)
-            case ("bye", cpu_s, peak, error):
+            case Unreadable(first, error, text):
+                self._resend(worker, first, error, text)
+            case Failed():
+                if not self._closed:
+                    raise worker.start_error(message)
+                return
+            case Bye(cpu_s, peak, failed):
                 worker.said_bye = True
                 self.usage.add(cpu_s, peak)
-                if error:
-                    self._exit_error = Packed(error, []).load()
+                self._exit_error = self._exit_error or failed
                 return
-            case said:
-                self._ears.hear(said, message.payload)
+            case Printed() | Logged() | Warned():
+                self._relay.say_again(message)
+                return
+            case _:
                 return
         self._advance(worker)
 
@@ -292,10 +306,10 @@ class Crew:
 
     # Writing, with what the socket does not take at once waiting for the selector.
 
-    def _write(self, worker: Peer, meta: object, payload: Packed) -> None:
+    def _write(self, worker: Peer, frame: tuple[object, Packed]) -> None:
         """Send a message, now or as soon as the worker reads."""
         with contextlib.suppress(OSError):  # it is dead; its death will be reported
-            if not worker.channel.send(meta, payload):
+            if not worker.channel.send(*frame):
                 self._ear.expect_room(worker.channel, worker, expected=True)
 
     def _flush(self, worker: Peer) -> None:

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, Protocol
 from outpace.errors import UsageError, WorkerStartError
 from outpace.flow.signals import interruptible
 from outpace.hosts._group import AT_ONCE, FEWER, RECORD, describe_exit, kill_group, library_first
-from outpace.hosts._sockets import pair, pairs
+from outpace.hosts.channel.sockets import pair, pairs
 from outpace.machine import reap
 
 START_PATIENCE = 60.0  # seconds for a template to import its modules and fork; then it is stuck
@@ -340,13 +340,13 @@ class Spawn:
         with theirs:
             try:
                 if sys.platform == "win32":
-                    process = start("_worker", "share", stdin=subprocess.PIPE)
+                    process = start("worker.process", "share", stdin=subprocess.PIPE)
                     assert process.stdin is not None
                     with process.stdin as pipe:
                         pipe.write(theirs.share(process.pid))
                 else:
                     fds = (theirs.fileno(), shared)
-                    process = start("_worker", *map(str, fds), pass_fds=fds)
+                    process = start("worker.process", *map(str, fds), pass_fds=fds)
             except BaseException:
                 ours.close()
                 raise

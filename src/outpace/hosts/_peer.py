@@ -11,15 +11,16 @@ from array import array
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-from outpace.errors import RemoteError, SetupError, TransferError, WorkerStartError
+from outpace.errors import SetupError, WorkerStartError
 from outpace.flow.data import Chunk, Failure, Report
 from outpace.flow.outstanding import Outstanding
 from outpace.flow.show import said
 from outpace.hosts._group import Process
 from outpace.hosts._shared import Shared
-from outpace.hosts._wire import Channel, Packed
+from outpace.hosts.channel.codec import encode
+from outpace.hosts.channel.framing import Channel
+from outpace.hosts.channel.messages import Done, Failed, Ping
 
 KILLED = float("inf")  # when a worker is to be killed that has been
 
@@ -79,7 +80,7 @@ class Peer:
         """Ask for an answer; one whose thread keeps the GIL can't give any."""
         self.asked = now
         with contextlib.suppress(OSError):
-            self.channel.send(("ping",))
+            self.channel.send(*encode(Ping()))
 
     @property
     def is_mute(self) -> bool:
@@ -112,35 +113,24 @@ class Peer:
         self.process.close()
         self.shared.close()
 
-    def report(self, columns: list[Any], payload: Packed) -> Report:
-        """Put a report together: values that may not load, failures, times in our clock."""
-        indexes, started, ended, packed_failures, *facts, self.weight, trace = columns
-        cpu_s, lane, carried_s = facts
-        who = self.number, lane
-        report = Report(indexes, [], started, ended, {}, cpu_s, *who, carried_s, trace)
-        try:
-            report.values = payload.load()
-        except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
-            failure = untransferable("a result cannot be read here", error)
-            report.values = [None] * len(indexes)
-            report.failures = dict.fromkeys(range(len(indexes)), failure)
-        for position, kind, error_pickle, text in packed_failures:
-            raised = load_error(Packed(error_pickle, []), text)
-            report.failures[position] = Failure(raised, kind, text)
+    def report(self, done: Done) -> Report:
+        """Take in a report: its times in our clock, its items no longer out."""
+        report, self.weight = done
+        report.worker = self.number
         if self.clock_offset:
-            report.started = array("d", (t + self.clock_offset for t in started))
-            report.ended = array("d", (t + self.clock_offset for t in ended))
+            report.started = array("d", (t + self.clock_offset for t in report.started))
+            report.ended = array("d", (t + self.clock_offset for t in report.ended))
             if report.trace is not None:
                 report.trace.moved(self.clock_offset)
-        self.out.match(indexes)
+        self.out.match(report.indexes)
         return report
 
-    def start_error(self, payload: Packed, text: str, trace: str, *, in_setup: bool) -> Exception:
+    def start_error(self, failed: Failed) -> Exception:
         """Make the error of a worker that cannot begin."""
-        cause = load_error(payload, trace)
+        cause = failed.error
         error: Exception
-        if in_setup:
-            error = SetupError(text)
+        if failed.in_setup:
+            error = SetupError(failed.text)
         elif isinstance(cause, WorkerStartError):
             error = WorkerStartError(f"worker process {self.number}: {cause}")
         else:
@@ -148,25 +138,8 @@ class Peer:
                 f"worker process {self.number} could not load the function: {said(cause)}"
             )
         error.__cause__ = cause
-        error.add_note(f"in the worker process:\n{trace.rstrip()}")
+        error.add_note(f"in the worker process:\n{failed.trace.rstrip()}")
         return error
-
-
-def load_error(packed: Packed, trace: str) -> BaseException:
-    """Return an exception that a worker sent; what stands in for it when it cannot be read here."""
-    try:
-        error: BaseException = packed.load()
-    except Exception as why:  # noqa: BLE001 - unpickling runs the user's code
-        last = trace.strip().rpartition("\n")[2]
-        return RemoteError(f"{last} (this exception cannot be read here: {said(why)})")
-    return error
-
-
-def untransferable(what: str, error: BaseException, trace: str | None = None) -> Failure:
-    """Make the failure of something that cannot travel."""
-    wrapped = TransferError(f"{what}: {said(error)}; pass plain data, or use threads")
-    wrapped.__cause__ = error
-    return Failure(wrapped, traceback=trace)
 
 
 def failures(chunk: Chunk, failure: Failure, worker: int, since: float | None = None) -> Report:

@@ -20,21 +20,21 @@ import sys
 
 from outpace.hosts._family import adopt_orphans, end_family, end_orphans, reap_orphans
 from outpace.hosts._group import AT_ONCE, RECORD, kill_group
-from outpace.hosts._sockets import taken
+from outpace.hosts.channel.sockets import taken
 
 
 def main(fd: str, *modules: str) -> None:
     """Serve until the caller is gone; in a forked child, be a worker instead."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     adopt_orphans()
-    importlib.import_module("outpace.hosts._worker")
+    importlib.import_module("outpace.hosts.worker.process")
     for name in modules:
         with contextlib.suppress(ImportError):  # a driver that only the caller's sys.path has
             importlib.import_module(name)
     with taken(int(fd)) as control:
         mine = _serve(control)
     if mine is not None:
-        sys.modules["outpace.hosts._worker"].serve_on(*mine)
+        sys.modules["outpace.hosts.worker.process"].serve_on(*mine)
 
 
 Pair = tuple[socket.socket, int]  # a worker's socket, and the descriptor of what it shares

@@ -4,7 +4,7 @@ A filter names a class of warnings, and unpickling a class imports its module: a
 imported NumPy and requests had every worker import them too, for filters that those had added
 (75 -> 200 ms of start-up). So a class travels as its name, and where its module is not imported a
 class stands in that is recognised by name. Filters that a module adds when an item imports it later
-go on top, as in any interpreter. Tested by `tests/hosts/test_filters.py`.
+go on top, as in any interpreter. Tested by `tests/hosts/test_warning_filters.py`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def set_filters(filters: list[Named]) -> None:
 
 
 class _ByName(type):
-    """Be the kind of class that stands in for one whose module is not imported here."""
+    """The kind of class that stands in for one whose module is not imported here."""
 
     stands_for: tuple[str, str]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
 import outpace.drivers
 from outpace.drivers._setup import needs_loop
@@ -12,11 +11,12 @@ from outpace.errors import TransferError
 from outpace.flow.protocol import Call, Driver
 from outpace.flow.show import said
 from outpace.flow.signals import Terminated
-from outpace.hosts._filters import named_filters
 from outpace.hosts._shared import Shared
-from outpace.hosts._value import by_value
-from outpace.hosts._voices import levels
-from outpace.hosts._wire import Packed, pack
+from outpace.hosts.channel.by_value import by_value
+from outpace.hosts.channel.framing import Packed, pack
+from outpace.hosts.channel.messages import Surroundings
+from outpace.hosts.channel.stdio import levels
+from outpace.hosts.channel.warning_filters import named_filters
 
 
 def pack_call(call: Call, by_value: by_value) -> Packed:
@@ -51,21 +51,22 @@ def needed(call: Call, driver: Driver) -> list[str]:
     return named
 
 
-def surroundings(imports: list[str], lanes: int, shared: Shared, *, weigh: bool) -> dict[str, Any]:
+def surroundings(imports: list[str], lanes: int, shared: Shared, *, weigh: bool) -> Surroundings:
     """Say where the worker is to find things, and what it is to be."""
-    return {
-        "log": levels(),
-        "shape": (shared.shape.rows, shared.shape.places),
-        "memory": shared.name,
-        "weigh": weigh,
-        "path": list(sys.path),
-        "imports": imports,
-        "argv": list(getattr(sys, "argv", ())),
-        "directory": working_directory(),
-        "drivers": list(outpace.drivers.__path__),
-        "lanes": lanes,
-        "authkey": manager_key(),
-    }
+    return Surroundings(
+        lanes=lanes,
+        imports=imports,
+        path=list(sys.path),
+        drivers=list(outpace.drivers.__path__),
+        argv=list(getattr(sys, "argv", ())),
+        directory=working_directory(),
+        authkey=manager_key(),
+        levels=levels(),
+        rows=shared.shape.rows,
+        places=shared.shape.places,
+        memory=shared.name,
+        weigh=weigh,
+    )
 
 
 def working_directory() -> str | None:

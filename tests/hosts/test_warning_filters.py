@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from outpace.hosts._filters import named_filters, set_filters
+from outpace.hosts.channel.warning_filters import named_filters, set_filters
 
 
 class Told(UserWarning):

@@ -23,7 +23,7 @@ _one_at_a_time = free_in_forks(threading.RLock())
 
 
 class by_value:  # noqa: N801 - reads as what it does: `with by_value(call): pack(…)`
-    """Have cloudpickle send a job's unimportable modules by value, while the block lasts."""
+    """A block in which cloudpickle sends a job's unimportable modules by value."""
 
     def __init__(self, call: Call) -> None:
         """Find the modules of the function and the setup that a worker could not import."""

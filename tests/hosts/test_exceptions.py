@@ -12,9 +12,9 @@ import pytest
 
 import outpace
 from outpace.errors import OutpaceError, RemoteError, SetupError
-from outpace.hosts._chain import MOST, behind
-from outpace.hosts._wire import Packed
-from outpace.hosts._worker import _pack_error
+from outpace.hosts.channel.codec import pack_error
+from outpace.hosts.channel.exceptions import MOST, behind
+from outpace.hosts.channel.framing import Packed
 
 MODELS = ["serial", "threads", "asyncio", "processes"]
 every = pytest.mark.parametrize("model", MODELS)
@@ -87,7 +87,7 @@ def raised(function: Any) -> BaseException:
 
 def sent(error: BaseException) -> BaseException:
     """Send an exception as a worker does."""
-    found = Packed(bytes(_pack_error(error).pickle), []).load()
+    found = Packed(bytes(pack_error(error).pickle), []).load()
     assert isinstance(found, BaseException)
     return found
 
@@ -113,7 +113,7 @@ def test_what_a_traceback_would_not_show_stays_behind() -> None:
 
 
 def test_an_exception_that_came_from_nothing_is_pickled_as_ever() -> None:
-    assert b"_chain" not in bytes(_pack_error(raised(missing)).pickle)
+    assert b"channel.exceptions" not in bytes(pack_error(raised(missing)).pickle)
 
 
 @pytest.mark.parametrize("cause", [Locked(), Reluctant("one two")], ids=["pickled", "read"])

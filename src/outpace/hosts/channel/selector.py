@@ -1,4 +1,4 @@
-"""What a crew listens to: its workers' sockets, the launcher's, and anybody who says `wake`."""
+"""What is listened to here: the sockets of workers, the launcher's, and anybody who says `wake`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from outpace.flow.signals import interruptible
 
 
 class HasFileno(Protocol):
-    """Be something that can be listened to."""
+    """Something that can be listened to."""
 
     def fileno(self) -> int:
         """Return its descriptor."""
@@ -20,7 +20,7 @@ class HasFileno(Protocol):
 
 
 class Ear:
-    """Wait for whichever of many speaks first. All but `wake` is for one thread."""
+    """Sockets, of which whichever speaks first is heard. All but `wake` is for one thread."""
 
     def __init__(self) -> None:
         """Listen to `wake` only."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import outpace
-from outpace.hosts._voices import LINE, Ears, Stream
-from outpace.hosts._wire import NOTHING
+from outpace.hosts.channel.messages import Printed
+from outpace.hosts.channel.stdio import LINE, Relay, Stream
 from tests.conftest import program_environment
 
 if TYPE_CHECKING:
@@ -130,12 +130,12 @@ class Heard:
 
     def __init__(self) -> None:
         self.said: list[str] = []
-        self.stream = Stream(sys.__stdout__, 0, self.say)
+        self.stream = Stream(sys.__stdout__, "stdout", self.say)
 
-    def say(self, meta: Any, payload: Any) -> None:
-        assert payload is NOTHING
-        assert meta[:2] == ("print", 0)
-        self.said.append(meta[2])
+    def say(self, said: Any) -> None:
+        assert isinstance(said, Printed)
+        assert said.stream == "stdout"
+        self.said.append(said.text)
 
 
 def test_only_whole_lines_are_said_and_the_rest_when_asked() -> None:
@@ -193,7 +193,7 @@ def test_writing_what_is_no_text_is_an_error_as_always() -> None:
 
 def test_a_caller_without_a_stdout_hears_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
-    Ears().hear(("print", 0, "into the void\n"), NOTHING)
+    Relay().say_again(Printed("stdout", "into the void\n"))
 
 
 # Logging.
@@ -221,7 +221,7 @@ def test_log_records_arrive_once_with_all_that_they_have(
     assert sorted(r.getMessage() for r in warned) == sorted(f"item {n} of many" for n in range(10))
     assert sorted(r.item for r in warned) == list(range(10))  # type: ignore[attr-defined]
     assert {(r.name, r.funcName, r.filename) for r in warned} == {
-        ("outpace_test.work", "log", "test_voices.py")
+        ("outpace_test.work", "log", "test_stdio.py")
     }
     assert os.getpid() not in {r.process for r in warned}
     assert len(failed) == 10
@@ -267,7 +267,7 @@ def test_a_warning_of_every_worker_is_one_here(model: str) -> None:
     ours = [w for w in caught if "mind the gap" in str(w.message)]
     assert len(ours) == 1
     assert ours[0].category is UserWarning
-    assert ours[0].filename.endswith("test_voices.py")
+    assert ours[0].filename.endswith("test_stdio.py")
 
 
 def test_a_warning_that_is_to_be_shown_always_is() -> None:

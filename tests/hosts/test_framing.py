@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from outpace.hosts._wire import ASIDE, HEAD, SIGN, Channel, Garbled, pack
+from outpace.hosts.channel.framing import ASIDE, HEAD, SIGN, Channel, Garbled, pack
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 No pickle of an exception has its `__cause__` and `__context__`. So each is pickled by itself, as far as
 a traceback would show them, and one that cannot be read costs no other. Tracebacks travel as text only
-(`Failure.traceback`). Tested by `tests/hosts/test_chain.py`.
+(`Failure.traceback`). Tested by `tests/hosts/test_exceptions.py`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ workers are not torn into each other. A warning that the filters show once is sh
 worker has said it.
 
 What goes to a descriptor directly (a program that an item starts, native code) goes where it always
-went. A process that an item forks speaks for itself. Tested by `tests/hosts/test_voices.py`.
+went. A process that an item forks speaks for itself. Tested by `tests/hosts/test_stdio.py`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from collections.abc import Callable
 from typing import Any
 
 from outpace.flow.ending import say
-from outpace.hosts._filters import category_named
-from outpace.hosts._wire import NOTHING, Packed, pack
+from outpace.hosts.channel.messages import Logged, Printed, Said, Warned
+from outpace.hosts.channel.warning_filters import category_named
 
 LINE = 65_536  # characters after which a line that does not end is sent all the same
 _STREAMS = ("stdout", "stderr")
-Say = Callable[[object, Packed], None]
+Say = Callable[[Said], None]
 
 # The worker's side.
 
@@ -46,9 +46,9 @@ def levels() -> dict[str, Any]:
 def speak_through(say: Say, wanted: dict[str, Any]) -> None:
     """Have everything that is said in this process from now on go to the caller."""
     pid, streams = os.getpid(), (sys.stdout, sys.stderr)
-    for number, name in enumerate(_STREAMS):
-        if streams[number] is not None:
-            setattr(sys, name, Stream(streams[number], number, say))
+    for name, stream in zip(_STREAMS, streams, strict=True):
+        if stream is not None:
+            setattr(sys, name, Stream(stream, name, say))
     logging.root.setLevel(wanted["root"])
     logging.disable(wanted["disable"])
     for name, level in wanted["named"].items():
@@ -69,7 +69,7 @@ def speak_through(say: Say, wanted: dict[str, Any]) -> None:
             show(message, category, filename, lineno, file, line)
         else:
             kind = (category.__module__, category.__qualname__)
-            say(("warning", str(message), kind, filename, lineno), NOTHING)
+            say(Warned(str(message), kind, filename, lineno))
 
     warnings.showwarning = tell
 
@@ -89,11 +89,11 @@ def silence() -> None:
 
 
 class Stream(io.TextIOBase):
-    """Be a worker's stdout or stderr: lines go to the caller, each whole, whichever thread says it."""
+    """A worker's stdout or stderr: lines go to the caller, each whole, whichever thread says it."""
 
-    def __init__(self, real: Any, number: int, say: Say) -> None:
+    def __init__(self, real: Any, name: str, say: Say) -> None:
         """Stand in for the real stream."""
-        self._real, self._number, self._say = real, number, say
+        self._real, self._name, self._say = real, name, say
         self._unfinished: dict[int, str] = {}  # by thread
 
     def write(self, text: str) -> int:
@@ -105,7 +105,7 @@ class Stream(io.TextIOBase):
         if rest:
             self._unfinished[me] = rest
         if whole or newline:
-            self._say(("print", self._number, whole + newline), NOTHING)
+            self._say(Printed(self._name, whole + newline))
         return len(text)
 
     def flush(self) -> None:
@@ -120,7 +120,7 @@ class Stream(io.TextIOBase):
     def _finish(self, thread: int) -> None:
         """Send the rest of a thread's line."""
         if rest := self._unfinished.pop(thread, ""):
-            self._say(("print", self._number, rest), NOTHING)
+            self._say(Printed(self._name, rest))
 
     @property
     def buffer(self) -> _Bytes:
@@ -151,7 +151,7 @@ class Stream(io.TextIOBase):
 
 
 class _Bytes(io.BufferedIOBase):
-    """Take bytes for a stream of text."""
+    """What takes bytes for a stream of text."""
 
     def __init__(self, stream: Stream) -> None:
         """Write to that stream."""
@@ -173,7 +173,7 @@ class _Bytes(io.BufferedIOBase):
 
 
 class Records(logging.Handler):
-    """Send log records to the caller: facts as they are, the message and the traceback as text."""
+    """Log records on their way to the caller: facts as they are, message and traceback as text."""
 
     def __init__(self, say: Say) -> None:
         """Take records of every level; the loggers' own levels decide."""
@@ -187,12 +187,7 @@ class Records(logging.Handler):
             if record.exc_info:
                 facts["exc_text"] = logging.Formatter().formatException(record.exc_info)
             facts["exc_info"] = None
-            try:
-                packed = pack(facts)
-            except Exception:  # noqa: BLE001 - of what else the user has put into it
-                plain = {k: v for k, v in facts.items() if isinstance(v, str | int | float | None)}
-                packed = pack(plain)
-            self._say(("log", record.name), packed)
+            self._say(Logged(record.name, facts))
         except Exception:  # noqa: BLE001 - logging never raises
             self.handleError(record)
 
@@ -200,33 +195,31 @@ class Records(logging.Handler):
 # The caller's side.
 
 
-class Ears:
-    """Be where the caller hears what workers say."""
+class Relay:
+    """The caller's end of what workers say."""
 
     def __init__(self) -> None:
-        """Have heard nothing."""
+        """Have said nothing yet."""
         self._warned: dict[Any, Any] = {}
         self._broken: Any = None  # a stream that takes nothing any more
 
-    def hear(self, meta: tuple[Any, ...], payload: Packed) -> None:
-        """Say it again, here."""
-        match meta:
-            case ("print", number, text):
-                self._print(_STREAMS[number], text)
-            case ("log", name):
-                with contextlib.suppress(Exception):  # unpickling runs the user's code
-                    record = logging.makeLogRecord(payload.load())
+    def say_again(self, said: Said) -> None:
+        """Say it here."""
+        match said:
+            case Printed(stream, text):
+                self._print(stream, text)
+            case Logged(name, facts):
+                with contextlib.suppress(Exception):  # a handler of the user's may raise anything
+                    record = logging.makeLogRecord(facts or {})
                     logger = logging.getLogger(name)
-                    if logger.isEnabledFor(record.levelno):
+                    if facts is not None and logger.isEnabledFor(record.levelno):
                         logger.handle(record)
-            case ("warning", text, kind, filename, lineno):
+            case Warned(text, category, file, line):
                 # A filter that makes errors of warnings has done so in the worker already.
                 with contextlib.suppress(Exception):
                     warnings.warn_explicit(
-                        text, category_named(*kind), filename, lineno, registry=self._warned
+                        text, category_named(*category), file, line, registry=self._warned
                     )
-            case _:
-                pass  # an answer to a ping; or a worker that failed to start while all are closed
 
     def _print(self, name: str, text: str) -> None:
         """Write it; where nobody reads that any more, say so once: the work itself goes on."""

@@ -12,7 +12,7 @@ import pytest
 
 import outpace
 from outpace.flow.protocol import Call
-from outpace.hosts._value import by_value, importable
+from outpace.hosts.channel.by_value import by_value, importable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

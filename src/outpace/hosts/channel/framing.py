@@ -21,17 +21,14 @@ from __future__ import annotations
 import contextlib
 import io
 import pickle
+import socket
 import struct
-import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from outpace.hosts._source import SourcePickler
-
-if TYPE_CHECKING:
-    import socket
+from outpace.hosts.channel.source import SourcePickler
 
 HEAD = struct.Struct("<QQQI")  # SIGN, bytes of meta, bytes of payload, number of buffers
 SIGN = 0x9E3779B97F4A7C15  # how every frame begins; what an item has written here does not
@@ -39,11 +36,12 @@ SIZE = struct.Struct("<Q")
 # Buffers from this size travel beside the pickle, and are copied once less. It matters little where:
 # bench/chunks.py found items of 4 KiB to 1 MiB alike with any limit from 8 to 256 KiB.
 ASIDE = 32_768
+NO_WAIT = getattr(socket, "MSG_DONTWAIT", 0)  # not on Windows
 
 
 @dataclass(slots=True)
 class Packed:
-    """Be a value, pickled; `plain` says that nothing but Python's own types is in it, so it loads."""
+    """A value, pickled; `plain` says that nothing but Python's own types is in it, so it loads."""
 
     pickle: bytes | bytearray | memoryview
     buffers: list[Any]
@@ -86,7 +84,7 @@ def pack(value: object, *, by_value: bool = False, whole: bool = False) -> Packe
 
 
 class _Watching(pickle.Pickler):
-    """Notice whatever is not of Python's own types, for which this is never asked."""
+    """A pickler that notices whatever is not of Python's own types, for which it is never asked."""
 
     plain = True
 
@@ -97,20 +95,19 @@ class _Watching(pickle.Pickler):
 
 
 @dataclass(slots=True)
-class Message:
-    """Be a frame that has arrived: plain facts, and the user's values still packed."""
+class Frame:
+    """A frame that has arrived: plain facts, and the user's values still packed."""
 
     meta: Any
     payload: Packed
-    cpu_s: float = 0.0  # that receiving it took, where the socket blocks
 
 
 class Garbled(EOFError):  # noqa: N818 - an end, of its kind
-    """Say that what has arrived is no frame, so that nothing more can be heard from there."""
+    """What has arrived is no frame, so nothing more can be heard from there."""
 
 
 class Channel:
-    """Send and receive frames over a connected socket, blocking or not as the socket is.
+    """Frames over a connected socket, blocking or not as the socket is.
 
     `send` is for one thread at a time; one that interrupts itself (a signal handler that prints, a
     finalizer that logs) puts its frame behind the one that is under way.
@@ -163,15 +160,16 @@ class Channel:
             self._flushing = False
         return True
 
-    def receive(self) -> Message | None:
-        """Return the next frame; None when a socket that does not block has no whole one yet.
+    def receive(self, *, wait: bool = True) -> Frame | None:
+        """Return the next frame; None when there is no whole one yet and it is not to `wait`.
 
-        Raises EOFError when the other side is gone, and `Garbled` when it makes no sense.
+        Nor does it wait where the socket does not block. Raises EOFError when the other side is gone,
+        and `Garbled` when it makes no sense.
         """
-        before = time.thread_time()
+        flags = 0 if wait else NO_WAIT
         while True:
             try:
-                got = self.sock.recv_into(self._wanted)
+                got = self.sock.recv_into(self._wanted, 0, flags)
             except BlockingIOError:
                 return None
             except ConnectionError:
@@ -182,9 +180,8 @@ class Channel:
             self._wanted = self._wanted[got:]
             while not self._wanted:
                 step = next(self._arriving)
-                if isinstance(step, Message):
+                if isinstance(step, Frame):
                     self._wanted = next(self._arriving)
-                    step.cpu_s = time.thread_time() - before
                     return step
                 self._wanted = step
 
@@ -215,4 +212,4 @@ class Channel:
                 meta = pickle.loads(view[meta_at:payload_at])  # noqa: S301 - from our own process
             except Exception as error:  # of a worker that was cut short in the middle of a frame
                 raise Garbled from error
-            yield Message(meta, Packed(view[payload_at:], buffers))
+            yield Frame(meta, Packed(view[payload_at:], buffers))

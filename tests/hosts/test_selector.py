@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from outpace.hosts._ear import Ear
+from outpace.hosts.channel.selector import Ear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
