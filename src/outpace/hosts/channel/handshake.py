@@ -8,10 +8,10 @@ import sys
 import outpace.drivers
 from outpace.drivers._setup import needs_loop
 from outpace.errors import TransferError
+from outpace.flow.board import Shape
 from outpace.flow.protocol import Call, Driver
 from outpace.flow.show import said
 from outpace.flow.signals import Terminated
-from outpace.hosts._shared import Shared
 from outpace.hosts.channel.by_value import by_value
 from outpace.hosts.channel.framing import Packed, pack
 from outpace.hosts.channel.messages import Surroundings
@@ -51,7 +51,9 @@ def needed(call: Call, driver: Driver) -> list[str]:
     return named
 
 
-def surroundings(imports: list[str], lanes: int, shared: Shared, *, weigh: bool) -> Surroundings:
+def surroundings(
+    imports: list[str], lanes: int, shape: Shape, memory: str | None, *, weigh: bool
+) -> Surroundings:
     """Say where the worker is to find things, and what it is to be."""
     return Surroundings(
         lanes=lanes,
@@ -62,9 +64,9 @@ def surroundings(imports: list[str], lanes: int, shared: Shared, *, weigh: bool)
         directory=working_directory(),
         authkey=manager_key(),
         levels=levels(),
-        rows=shared.shape.rows,
-        places=shared.shape.places,
-        memory=shared.name,
+        rows=shape.rows,
+        places=shape.places,
+        memory=memory,
         weigh=weigh,
     )
 

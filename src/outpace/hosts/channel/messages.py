@@ -1,8 +1,8 @@
 """What a pool and its workers say to each other: one class a message, the same on both sides.
 
 How they travel is the transport's business. Between processes `codec` makes frames of them; within one
-process they can be handed over as they are. A worker that has ended says nothing any more: that it has
-is an event of the transport (`pool.transport`), as is whatever happens to its connection.
+process they can be handed over as they are. What a worker cannot say itself, because it has ended or
+cannot be heard, its transport says of it (`pool.transport`).
 
 Pure.
 """
@@ -139,6 +139,30 @@ class Bye(NamedTuple):
     error: BaseException | None = None
 
 
+# Of a worker.
+
+
+class Died(NamedTuple):
+    """A worker has ended: how, the most memory it had, and what it has written down, if known."""
+
+    exitcode: int | None = None
+    peak_bytes: int | None = None
+    last_words: str | None = None
+    out_of_memory: bool = False  # the kernel has killed somebody for want of memory meanwhile
+
+
+class Lost(NamedTuple):
+    """Nothing more can be heard of a worker: it is dead, or about to be, or makes no sense."""
+
+
+class Refused(NamedTuple):
+    """A worker was not even started, and others would not be."""
+
+    error: Exception
+
+
 Said = Printed | Logged | Warned
 ToWorker = Hello | Work | Ping | Locate | Recall | Over
+OfWorker = Died | Lost | Refused
 FromWorker = Ready | Done | Returned | Unreadable | Failed | Pong | Printed | Logged | Warned | Bye
+Event = FromWorker | OfWorker

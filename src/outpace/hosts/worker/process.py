@@ -35,15 +35,16 @@ from outpace.errors import SetupError, WorkerStartError
 from outpace.flow.board import Shape
 from outpace.flow.protocol import Call, Workers
 from outpace.flow.signals import Recalled, Terminated
-from outpace.hosts._family import BORN_OF
-from outpace.hosts._group import CUT_OFF, WHERE, kill_group, library_first
-from outpace.hosts._shared import attach
 from outpace.hosts._usage import own_usage, resident_bytes
 from outpace.hosts.channel.framing import Channel
 from outpace.hosts.channel.messages import Bye, Failed, Hello, Surroundings
 from outpace.hosts.channel.sockets import blocking, taken
 from outpace.hosts.channel.stdio import silence, speak_through
 from outpace.hosts.channel.warning_filters import set_filters
+from outpace.hosts.crash.exits import CUT_OFF
+from outpace.hosts.launch.orphans import BORN_OF
+from outpace.hosts.launch.process_group import WHERE, kill_group, library_first
+from outpace.hosts.launch.shared_memory import attach
 from outpace.hosts.worker.caller import SocketCaller
 from outpace.hosts.worker.serve import no_weight, serve
 

@@ -24,7 +24,6 @@ from outpace.flow.protocol import Workers
 from outpace.hosts.channel.messages import (
     Done,
     FromWorker,
-    Over,
     Ping,
     Pong,
     Ready,
@@ -40,7 +39,10 @@ class Caller(Protocol):
     """A worker's end of its link: where messages come from and reports go."""
 
     def receive(self, *, wait: bool = True) -> Any:
-        """Return what has come next, None if nothing has and it is not to wait; EOFError at the end."""
+        """Return what has come next, None if nothing has and it is not to wait.
+
+        Raises EOFError when it is over: the caller has said so (`Over`), or is gone.
+        """
         ...
 
     def unpack(self, parcel: Any) -> ToWorker | None:
@@ -203,8 +205,6 @@ class _Server:
             case Ping():
                 self._caller.send(Pong())
                 return
-            case Over():
-                self._over = True
             case Work(chunk):
                 self._workers.start(chunk)
             case _:

@@ -34,7 +34,7 @@ def boot(root: str, module: str) -> None:
 
 
 class _Found(ModuleType):
-    """Be a package whose `__init__` is still to be carried out."""
+    """A package whose `__init__` is still to be carried out."""
 
     lock = RLock()
     begun = False

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,9 +18,11 @@ import pytest
 import outpace
 from outpace.errors import WorkerStartError
 from outpace.flow.board import Shape
-from outpace.hosts._group import AT_ONCE
-from outpace.hosts._launch import Spawn, Template
-from outpace.hosts._shared import Shared
+from outpace.hosts.channel.messages import Died, Refused
+from outpace.hosts.launch import launcher as _launcher
+from outpace.hosts.launch.launcher import Began, Launched, Spawn, Template
+from outpace.hosts.launch.process_group import AT_ONCE
+from outpace.hosts.launch.shared_memory import Shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,32 +51,80 @@ def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     return request.param
 
 
+def all_began(launcher: Any, launched: list[Launched]) -> list[Launched]:
+    """Wait until processes are there."""
+    missing = set(launched)
+    while missing:
+        for one, what in news_of(launcher):
+            assert isinstance(what, Began)
+            missing.discard(one)
+    return launched
+
+
+def news_of(launcher: Any) -> list[Any]:
+    """Wait until there is news of processes."""
+    while not (news := launcher.news()):
+        if (watched := launcher.watched()) is not None:
+            select.select([watched], [], [], 0.1)
+        else:
+            time.sleep(0.001)
+    return news
+
+
+def death_of(launcher: Any, launched: Launched) -> Died:
+    """Wait until a process has died, which is the next that is heard."""
+    ((one, what),) = news_of(launcher)
+    assert one is launched
+    return what
+
+
 def test_a_worker_ends_when_its_caller_closes_the_socket(launcher: Any, memory: Shared) -> None:
-    first, second = launcher.launch([memory.fd] * 2)
+    first, second = all_began(launcher, launcher.launch([memory.fd] * 2))
     ended = (0, -signal.SIGKILL)  # a spawned one kills itself, if it has not just ended
     first.sock.close()  # no other worker holds a copy of its other end
-    assert launcher.wait_death(first.pid, 20).exitcode in ended
+    assert death_of(launcher, first).exitcode in ended
     second.sock.close()
-    assert launcher.wait_death(second.pid, 20).exitcode in ended
-    assert launcher.deaths() == {}
+    assert death_of(launcher, second).exitcode in ended
+    assert launcher.news() == []
 
 
 def test_a_death_is_told_once_with_the_exit_code(launcher: Any, memory: Shared) -> None:
-    one, other = launcher.launch([memory.fd] * 2)
+    one, other = all_began(launcher, launcher.launch([memory.fd] * 2))
+    assert launcher.hears_of(one)
     os.kill(one.pid, signal.SIGKILL)
-    assert launcher.wait_death(one.pid, 20).exitcode == -signal.SIGKILL
-    assert launcher.wait_death(one.pid, 20) is None
-    assert launcher.deaths() == {}
+    assert death_of(launcher, one).exitcode == -signal.SIGKILL
+    assert not launcher.hears_of(one)
+    assert launcher.news() == []
     for launched in (one, other):
         launched.sock.close()
 
 
-def test_nobody_is_waited_for_who_is_not_there(launcher: Any) -> None:
-    assert launcher.wait_death(2**30, 60) is None
+def test_launching_waits_for_nothing(memory: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    with contextlib.closing(Template([])) as template:
+        os.kill(template._process.pid, signal.SIGSTOP)
+        (one,) = template.launch([memory.fd])
+        assert (one.pid, template.news(), template.is_starting) == (None, [], True)
+        os.kill(template._process.pid, signal.SIGCONT)
+        all_began(template, [one])
+        assert not template.is_starting
+        one.sock.close()
+
+
+def test_a_template_that_is_stuck_is_given_up(
+    memory: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.closing(Template([])) as template:
+        os.kill(template._process.pid, signal.SIGSTOP)
+        (one,) = template.launch([memory.fd])
+        monkeypatch.setattr(_launcher, "START_PATIENCE", 0.0)
+        ((_, refused),) = template.news()
+        assert isinstance(refused, Refused)
+        assert "the process that starts the workers was killed" in str(refused.error)
+        one.sock.close()
 
 
 def test_closing_ends_workers_that_were_never_spoken_to(launcher: Any, memory: Shared) -> None:
-    launched = launcher.launch([memory.fd] * 2)
+    launched = all_began(launcher, launcher.launch([memory.fd] * 2))
     launcher.close()
     for one in launched:
         assert one.sock.recv(1) == b""
@@ -81,7 +133,7 @@ def test_closing_ends_workers_that_were_never_spoken_to(launcher: Any, memory: S
 
 def test_more_workers_than_fit_into_one_message_can_be_launched(memory: Shared) -> None:
     with contextlib.closing(Template([])) as template:
-        launched = template.launch([memory.fd] * (AT_ONCE + 2))
+        launched = all_began(template, template.launch([memory.fd] * (AT_ONCE + 2)))
         assert len({one.pid for one in launched}) == AT_ONCE + 2
         for one in launched:
             one.sock.close()
@@ -89,32 +141,30 @@ def test_more_workers_than_fit_into_one_message_can_be_launched(memory: Shared) 
 
 def test_a_template_that_was_killed_is_replaced(memory: Shared) -> None:
     with contextlib.closing(Template([])) as template:
-        (before,) = template.launch([memory.fd])
+        (before,) = all_began(template, template.launch([memory.fd]))
         os.kill(template._process.pid, signal.SIGKILL)
         assert template.watched().recv(1) == b""
-        (after,) = template.launch([memory.fd])
+        (after,) = all_began(template, template.launch([memory.fd]))
+        assert not template.hears_of(before)
         after.sock.close()
-        assert template.wait_death(after.pid, 20).exitcode == 0
+        assert death_of(template, after).exitcode == 0
         before.sock.close()  # it is nobody's child now, and ends all the same
 
 
-def test_a_template_that_is_killed_while_it_is_to_fork_is_replaced_too(
-    memory: Shared, monkeypatch: pytest.MonkeyPatch
+def test_what_was_asked_of_a_template_that_is_killed_has_died_and_can_be_asked_for_again(
+    memory: Shared,
 ) -> None:
-    send = socket.send_fds
-
-    def kill_first(*message: Any) -> int:
-        os.kill(template._process.pid, signal.SIGKILL)
-        monkeypatch.setattr(socket, "send_fds", send)
-        return send(*message)
-
     with contextlib.closing(Template([])) as template:
-        (before,) = template.launch([memory.fd])
-        monkeypatch.setattr(socket, "send_fds", kill_first)
-        (after,) = template.launch([memory.fd])
+        (before,) = all_began(template, template.launch([memory.fd]))
+        os.kill(template._process.pid, signal.SIGSTOP)
+        (never,) = template.launch([memory.fd])
+        os.kill(template._process.pid, signal.SIGKILL)
+        assert death_of(template, never) == Died()
+        (after,) = all_began(template, template.launch([memory.fd]))
         after.sock.close()
-        assert template.wait_death(after.pid, 20).exitcode == 0
-        before.sock.close()
+        assert death_of(template, after).exitcode == 0
+        for one in (before, never):
+            one.sock.close()
 
 
 def test_a_template_that_cannot_start_is_said_to_have_ended_and_how(
@@ -152,7 +202,6 @@ def test_what_a_dead_worker_had_started_dies_with_it(start: str, gate: Gate) -> 
     command = [sys.executable, "-c", code, str(gate.address[1])]
 
     def leave_a_child(item: int) -> None:
-        import socket
 
         subprocess.Popen(command)
         with socket.create_connection(gate_address) as connection:

@@ -15,9 +15,10 @@ import psutil
 import pytest
 
 import outpace
-from outpace.hosts import _family, _group
-from outpace.hosts._family import BORN_OF, end_family, orphans
-from outpace.hosts._group import Process
+from outpace.hosts.launch import orphans as _family
+from outpace.hosts.launch import process_group as _group
+from outpace.hosts.launch.orphans import BORN_OF, end_family, orphans
+from outpace.hosts.launch.process_group import Process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -220,7 +221,7 @@ def test_the_end_of_the_family_comes_though_somebody_does_not_die(
 NAMESPACE = """
 import subprocess, sys
 import outpace
-from outpace.hosts import _launch
+from outpace.hosts.launch import launcher as _launch
 
 parent, child = map(int, sys.argv[1:])
 

@@ -1,10 +1,10 @@
 """The template: a clean process that forks workers, watches them, and outlives nobody.
 
 One thread, no user code, nothing of the caller's but its environment. It is told to fork by a byte and
-as many pairs of descriptors (a socket, and the memory of `_shared`); it answers with records
-(`_group.RECORD`): `+` a process, `-` a process and how it ended, `!` why none can be forked. When the
-caller is gone, for whatever reason, the control socket ends, and so does everything here: every
-worker's process group is killed, and what has left those (`_family`). Tested by
+as many pairs of descriptors (a socket, and what is shared: `shared_memory`); it answers with records
+(`process_group.RECORD`): `+` a process, `-` a process and how it ended, `!` why none can be forked. When
+the caller is gone, for whatever reason, the control socket ends, and so does everything here: every
+worker's process group is killed, and what has left those (`orphans`). Tested by
 `tests/hosts/test_processes.py`.
 """
 
@@ -18,9 +18,9 @@ import signal
 import socket
 import sys
 
-from outpace.hosts._family import adopt_orphans, end_family, end_orphans, reap_orphans
-from outpace.hosts._group import AT_ONCE, RECORD, kill_group
 from outpace.hosts.channel.sockets import taken
+from outpace.hosts.launch.orphans import adopt_orphans, end_family, end_orphans, reap_orphans
+from outpace.hosts.launch.process_group import AT_ONCE, RECORD, kill_group
 
 
 def main(fd: str, *modules: str) -> None:

@@ -1,35 +1,34 @@
 """The words for a worker that died, or was killed over an item: what happened, why probably, what to do.
 
 They know what was asked for (how many workers, retries or not), so that nobody is told to do what they
-have done. Tested by `tests/hosts/test_obituary.py`.
+have done. Tested by `tests/hosts/test_wording.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from outpace.drivers._late import timed_out
 from outpace.errors import WorkerLostError
 from outpace.flow.data import Failure
-from outpace.hosts._group import describe_exit
-from outpace.hosts._launch import PACKAGE_ROOT, Death
+from outpace.hosts.channel.messages import Died
+from outpace.hosts.crash.exits import describe_exit
 
 CRASHES = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT")
 WORKING = (" in _called", " in run_forever")  # frames of ours in whichever thread has items
-OURS = f'File "{PACKAGE_ROOT}/outpace/'  # how a line of our own begins in a stack
+OURS = f'File "{Path(__file__).parents[2]}/'  # how a line of our own begins in a stack
 SHOWN = 12  # lines of last words in a message; the error has them all
 
 
 @dataclass(slots=True, frozen=True)
 class Obituary:
-    """Be what is known of a death."""
+    """What is known of a death."""
 
-    death: Death
+    death: Died
     worker: int
     workers: int
-    last_words: str | None = None
-    out_of_memory: bool = False  # the kernel has killed somebody for want of memory meanwhile
     begun: bool = True  # the item had begun
     cut_off: bool = False  # the worker lived, but could not be understood any more
 
@@ -39,8 +38,8 @@ class Obituary:
             self._text(),
             self.death.exitcode,
             self.death.peak_bytes,
-            out_of_memory=self.out_of_memory,
-            trace=self.last_words,
+            out_of_memory=self.death.out_of_memory,
+            trace=self.death.last_words,
         )
         return Failure(error, "lost", traceback=None)
 
@@ -57,8 +56,8 @@ class Obituary:
         peak = self.death.peak_bytes
         size = f", having had {peak / 1e6:.0f} MB of memory at most" if peak else ""
         text = f"{did} its worker process {self.worker}, which {how}{size}: {self._why()}"
-        if self.last_words:
-            lines = _theirs(self.last_words)
+        if self.death.last_words:
+            lines = _theirs(self.death.last_words)
             more = ["  …"] if len(lines) > SHOWN else []
             text += "\n" + "\n".join([*lines[:SHOWN], *more])
         return text
@@ -71,7 +70,7 @@ class Obituary:
         if code >= 0:
             return "something in it calls os._exit, or a library does; raise an exception instead"
         name = describe_exit(code).rpartition(" ")[2]
-        if name == "SIGKILL" and self.out_of_memory:
+        if name == "SIGKILL" and self.death.out_of_memory:
             fewer = "fewer workers= (now {self.workers}) and " if self.workers > 1 else ""
             fewer = fewer.format(self=self)
             return f"the kernel killed it because memory ran out; try {fewer}smaller items"
@@ -131,7 +130,7 @@ def _newest_stacks(last_words: str) -> list[list[str]]:
 
 
 class Memory:
-    """Know whether the kernel has killed for want of memory since a moment ago (Linux)."""
+    """Whether the kernel has killed for want of memory since a moment ago (Linux)."""
 
     def __init__(self) -> None:
         """Note how it is now."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from outpace.flow.board import Board, Shape
-from outpace.hosts._shared import LAST_WORDS, Shared, attach, launch_sharing
+from outpace.hosts.launch.shared_memory import LAST_WORDS, Shared, attach
 
 posix = pytest.mark.skipif(os.name != "posix", reason="descriptors are handed down; needs POSIX")
 
@@ -36,7 +36,7 @@ def test_a_process_that_dies_leaves_its_board_and_its_last_words(shared) -> None
     code = (
         "import faulthandler, os, sys\n"
         "from outpace.flow.board import Shape\n"
-        "from outpace.hosts._shared import attach\n"
+        "from outpace.hosts.launch.shared_memory import attach\n"
         "fd = int(sys.argv[1])\n"
         "attach(Shape(1, 3), fd, None).places[1].take(17, 2.5)\n"
         "faulthandler.enable(fd)\n"
@@ -87,15 +87,6 @@ def test_closing_twice_is_as_good_as_once_and_reading_after_it_is_nothing() -> N
     made.close()
     assert made.last_words() is None
     assert made.fd == -1
-
-
-def test_a_launch_that_fails_leaves_no_memory() -> None:
-    class Broken:
-        def launch(self, fds):
-            raise OSError("no more processes")
-
-    with pytest.raises(OSError, match="no more processes"):
-        launch_sharing(Broken(), [Shape(1, 0), Shape(1, 0)])  # the fixture looks for descriptors
 
 
 def test_a_board_of_a_shape_is_as_large_as_the_memory_made_for_it(shared) -> None:

@@ -20,7 +20,7 @@ from outpace.flow.board import Board
 
 @dataclass(slots=True)
 class Scene:
-    """Be what is known of a worker at its death: what was out to it, and what its board shows.
+    """What is known of a worker at its death: what was out to it, and what its board shows.
 
     `running` had begun and not ended; `stepping` is the one of them that had the event loop, if there
     is a loop; `ended` had ended and were not reported; `lanes` is how many can run at once.
@@ -37,10 +37,18 @@ class Scene:
 
     @classmethod
     def of(
-        cls, board: Board, out: Iterable[int], lanes: int, *, alone: bool, cut_off: bool = False
+        cls,
+        board: Board | None,
+        out: Iterable[int],
+        lanes: int,
+        *,
+        alone: bool,
+        cut_off: bool = False,
     ) -> Scene:
-        """Read it off a board."""
+        """Read it off a board; without one, nobody knows what ran."""
         there = set(out)
+        if board is None:
+            return cls(there, [], None, set(), lanes, alone=alone, cut_off=cut_off)
         step = board.stepping()
         return cls(
             out=there,
@@ -56,7 +64,7 @@ class Scene:
 
 @dataclass(slots=True)
 class Verdict:
-    """Be whose fault it was, and who is to run again alone. Everybody else goes back free."""
+    """Whose fault it was, and who is to run again alone. Everybody else goes back free."""
 
     lost: Sequence[int] = ()
     suspects: Sequence[int] = ()
@@ -64,7 +72,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class Judge:
-    """Know who was there at deaths that nobody stood out at."""
+    """Who was there at deaths that nobody stood out at."""
 
     seen: set[int] = field(default_factory=set)
 

@@ -1,4 +1,7 @@
-"""Whether a worker that has died is replaced, and when that is given up: counting, nothing else."""
+"""Whether a worker that has died is replaced, and when that is given up: counting, nothing else.
+
+Pure. Tested by `tests/hosts/test_restart.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from outpace.errors import WorkerStartError
-from outpace.hosts._group import describe_exit
+from outpace.hosts.crash.exits import describe_exit
 
 # Both arbitrary. IN_A_ROW: more than a bad stretch of items, and a second or so of dying in all.
 IN_A_ROW = 20  # deaths with not one item done in between, when nobody has said how many
@@ -14,8 +17,8 @@ STARTS = 3  # deaths in a row before a worker was ready: the next would die as w
 
 
 @dataclass(slots=True)
-class Places:
-    """Know how often the worker of each place has died; `most` is how often it may."""
+class RestartPolicy:
+    """How often the worker of each place has died; `most` is how often it may."""
 
     most: int | None
     deaths: Counter[int] = field(default_factory=Counter)

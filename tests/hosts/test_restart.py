@@ -9,53 +9,53 @@ import pytest
 
 import outpace
 from outpace.errors import UsageError, WorkerStartError
-from outpace.hosts._places import IN_A_ROW, STARTS, Places
+from outpace.hosts.pool.restart import IN_A_ROW, STARTS, RestartPolicy
 
 posix = pytest.mark.skipif(os.name != "posix", reason="workers that end themselves; needs POSIX")
 
 
-def die(places: Places, number: int = 0, exitcode: int = 1, *, ready: bool = True) -> bool:
-    return places.died(number, exitcode, ready=ready)
+def die(policy: RestartPolicy, number: int = 0, exitcode: int = 1, *, ready: bool = True) -> bool:
+    return policy.died(number, exitcode, ready=ready)
 
 
 def test_a_worker_is_replaced_as_often_as_it_takes_while_items_succeed() -> None:
-    places = Places(None)
+    policy = RestartPolicy(None)
     for _ in range(10 * IN_A_ROW):
-        assert die(places)
-        places.something_ended_well()
+        assert die(policy)
+        policy.something_ended_well()
 
 
 def test_deaths_with_nothing_done_in_between_are_given_up_at_some_time() -> None:
-    places = Places(None)
+    policy = RestartPolicy(None)
     for _ in range(IN_A_ROW - 1):
-        assert die(places)
+        assert die(policy)
     with pytest.raises(WorkerStartError, match=r"20 in a row.*ended with exit code 1.*max_crashes"):
-        die(places)
+        die(policy)
 
 
 def test_a_number_of_crashes_is_one_for_each_place() -> None:
-    places = Places(2)
-    assert [die(places, 0) for _ in range(4)] == [True, True, False, False]
-    assert die(places, 1)
+    policy = RestartPolicy(2)
+    assert [die(policy, 0) for _ in range(4)] == [True, True, False, False]
+    assert die(policy, 1)
 
 
 def test_none_at_all_is_a_number_too() -> None:
-    assert not die(Places(0))
+    assert not die(RestartPolicy(0))
 
 
 def test_workers_that_never_become_ready_are_given_up_soon() -> None:
-    places = Places(None)
+    policy = RestartPolicy(None)
     for _ in range(STARTS - 1):
-        assert die(places, ready=False)
+        assert die(policy, ready=False)
     with pytest.raises(WorkerStartError, match=r"do not start.*3 in a row.*before they were ready"):
-        die(places, ready=False)
+        die(policy, ready=False)
 
 
 def test_one_that_becomes_ready_shows_that_they_can() -> None:
-    places = Places(None)
+    policy = RestartPolicy(None)
     for _ in range(5):
-        die(places, ready=False)
-        places.somebody_is_ready()
+        die(policy, ready=False)
+        policy.somebody_is_ready()
 
 
 # In a run.

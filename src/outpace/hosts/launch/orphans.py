@@ -8,7 +8,7 @@ the end; they are told apart by a variable in the environment that a worker hand
 The numbers of our children come from /proc, and are signalled only if it is the /proc of our own PID
 namespace: in another's they are strangers'. A child of ours keeps its number until we wait for it, and
 nobody else here does. Without such a /proc nothing is known of orphans. Tested by
-`tests/hosts/test_family.py`.
+`tests/hosts/test_orphans.py`.
 """
 
 from __future__ import annotations

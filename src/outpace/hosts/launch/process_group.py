@@ -1,4 +1,4 @@
-"""What both sides of the starting of workers know: records, process groups, and how one ended.
+"""What both sides of the starting of workers know: records and process groups.
 
 Apart from `_launch`, so that the template and the workers need not import what only starts processes.
 """
@@ -11,11 +11,11 @@ import signal
 import struct
 from collections.abc import Sequence
 
+from outpace.hosts.crash.exits import KILL
+
 # What a template says: its kind, a process, a wait status, the most bytes it had resident.
 RECORD = struct.Struct("<cxxxqiq")
 WHERE = getattr(signal, "SIGUSR2", 0)  # asks a worker to write down where it is
-CUT_OFF = 87  # the exit code of a worker that cannot use its socket; arbitrary, and nobody else's
-KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 FEWER = "fewer workers=, or threads"  # instead of more workers than there can be
 AT_ONCE = 64  # workers in one message, with two descriptors each; the kernel allows 253 of those
 
@@ -92,16 +92,3 @@ def kill_group(pid: int, how: int = KILL) -> None:
             os.killpg(pid, how)
         else:
             os.kill(pid, how)
-
-
-def describe_exit(exitcode: int | None) -> str:
-    """Say in words how a process ended."""
-    if exitcode is None:
-        return "vanished"
-    if exitcode >= 0:
-        return f"ended with exit code {exitcode}"
-    try:
-        name = signal.Signals(-exitcode).name
-    except ValueError:
-        name = f"signal {-exitcode}"
-    return f"was killed by {name}"

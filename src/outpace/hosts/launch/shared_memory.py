@@ -4,7 +4,7 @@ It is a file without a name, so nothing can be left of it: the descriptor goes t
 socket. The board lies at the beginning. What faulthandler has to say of a crash, or of where a stuck
 item is, it writes to the same descriptor, whose position stands behind the board; so it is found there
 after the worker is gone. Windows has neither: there the board is a named mapping, and last words go to
-stderr. Tested by `tests/hosts/test_shared.py`.
+stderr. Tested by `tests/hosts/test_shared_memory.py`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,9 @@ import mmap
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from outpace.errors import WorkerStartError
 from outpace.flow.board import Board, Shape
-from outpace.hosts._group import FEWER
-from outpace.machine import enough_descriptors
-
-if TYPE_CHECKING:  # a worker attaches and launches nothing
-    from outpace.hosts._launch import Launched, Launcher
 
 LAST_WORDS = 65_536  # bytes of them that are read at most
 DESCRIPTORS = (
@@ -35,7 +28,7 @@ _numbers = itertools.count()
 
 
 class Shared:
-    """Be the caller's side: a board to read, and last words."""
+    """The caller's side: a board to read, and last words."""
 
     def __init__(self, shape: Shape) -> None:
         """Make the memory; nobody is on the board."""
@@ -72,21 +65,6 @@ class Shared:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-
-
-def launch_sharing(launcher: Launcher, shapes: Sequence[Shape]) -> list[tuple[Launched, Shared]]:
-    """Start a process for each shape, and share memory with it."""
-    shared: list[Shared] = []
-    needs = f"starting worker processes ({len(shapes)}) takes about {DESCRIPTORS * len(shapes)}"
-    with enough_descriptors(needs, FEWER):
-        try:
-            shared.extend(map(Shared, shapes))
-            launched = launcher.launch([one.fd for one in shared])
-        except BaseException:
-            for one in shared:
-                one.close()
-            raise
-    return list(zip(launched, shared, strict=True))
 
 
 def attach(shape: Shape, fd: int, name: str | None) -> Board:

@@ -1,7 +1,9 @@
 """What becomes of all that a dead worker had: lost, timed out, run again alone, or simply given back.
 
-Here the facts are gathered (the board, the last words, the kernel's account of memory); who is to blame
-for them is `_blame`, and how it is said `_obituary`. Tested by `tests/hosts/test_crew.py`.
+Here the facts are gathered (the board, the last words, how it died); who is to blame for them is
+`crash.blame`, and how it is said `crash.wording`.
+
+Pure. Tested by `tests/hosts/test_pool.py`.
 """
 
 from __future__ import annotations
@@ -10,54 +12,54 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from outpace.flow.data import Chunk, Failure, Report, Returned
-from outpace.hosts._blame import Judge, Scene, Verdict
-from outpace.hosts._launch import Death
-from outpace.hosts._obituary import TOO_LATE, Memory, Obituary, late
-from outpace.hosts._peer import Peer, failures
+from outpace.hosts.channel.messages import Died
+from outpace.hosts.crash.blame import Judge, Scene, Verdict
+from outpace.hosts.crash.wording import TOO_LATE, Obituary, late
+from outpace.hosts.pool.state import Doubt
+from outpace.hosts.pool.worker import Worker, failures
 
 
 @dataclass(slots=True)
 class Findings:
-    """Be what is to be reported, and the items that are to run again alone."""
+    """What is to be reported, and the items that are to run again alone."""
 
     news: list[Report | Returned] = field(default_factory=list)
     suspects: list[Chunk] = field(default_factory=list)
 
 
 class Inquest:
-    """Look into the deaths of the workers of one run."""
+    """What is found out about the deaths of the workers of one pool."""
 
     def __init__(self, workers: int, timeout: float | None) -> None:
         """Remember how many workers there are, and what may be late."""
         self._workers = workers
         self._timeout = timeout
         self._judge = Judge()
-        self._memory = Memory()
 
-    def hold(self, worker: Peer, death: Death) -> Findings:
+    def hold(self, worker: Worker, death: Died, now: float) -> Findings:
         """Say what becomes of everything that the worker had."""
         chunks = worker.out.drain()
         out = [index for chunk in chunks for index in chunk.indexes]
         scene = Scene.of(
-            worker.shared.board,
+            worker.link.board,
             out,
-            worker.lanes,
+            worker.place.lanes,
             alone=worker.suspects is not None,
-            cut_off=worker.cut_off,
+            cut_off=worker.is_cut_off,
         )
-        if worker.was_killed and worker.silent is None:
+        if worker.was_killed and worker.state.doubt is not Doubt.KILLED_STILL:
             overdue = [index for index in worker.late if index in out]
             one_did_it = worker.is_mute and len(overdue) > 1 and not scene.has_loop
             verdict = Verdict(suspects=overdue) if one_did_it else Verdict(lost=overdue)
         else:
             verdict = self._judge.judge(scene)
         found = Findings()
-        since = dict(worker.running()) | worker.late
+        since = dict(worker.link.running()) | worker.late
         for chunk in _singled_out(verdict.lost, chunks):
             begun = chunk.first in since or chunk.first in scene.ended
             failure = self._failure(worker, death, begun=begun)
             begin = since.get(chunk.first)
-            found.news.append(failures(chunk, failure, worker.number, begin))
+            found.news.append(failures(chunk, failure, worker.place.number, now, begin))
         held = {*verdict.lost, *verdict.suspects}
         for chunk in chunks:
             if free := [index for index in chunk.indexes if index not in held]:
@@ -65,7 +67,7 @@ class Inquest:
         found.suspects = [*_singled_out(verdict.suspects, chunks), *(worker.suspects or ())]
         return found
 
-    def too_late(self, worker: Peer, report: Report) -> None:
+    def too_late(self, worker: Worker, report: Report) -> None:
         """Let items that have ended while their worker was about to be killed for them be too late.
 
         What asks a worker where it is can make native code return early, with half of its work done.
@@ -74,18 +76,16 @@ class Inquest:
         for position, index in enumerate(report.indexes):
             if worker.late.pop(index, None) is not None and position not in report.failures:
                 report.values[position] = None
-                words = worker.shared.last_words()
+                words = worker.link.last_words()
                 report.failures[position] = late(self._timeout, words, TOO_LATE)
 
-    def _failure(self, worker: Peer, death: Death, *, begun: bool) -> Failure:
+    def _failure(self, worker: Worker, death: Died, *, begun: bool) -> Failure:
         """Make the failure of an item that is to blame."""
-        words = worker.shared.last_words()
         if worker.was_killed:
             assert self._timeout is not None
-            return late(self._timeout, words)
-        oom = self._memory.ran_out()
-        facts = (death, worker.number, self._workers, words, oom, begun, worker.cut_off)
-        return Obituary(*facts).lost()
+            return late(self._timeout, death.last_words)
+        number, cut_off = worker.place.number, worker.is_cut_off
+        return Obituary(death, number, self._workers, begun=begun, cut_off=cut_off).lost()
 
 
 def _singled_out(indexes: Sequence[int], chunks: list[Chunk]) -> list[Chunk]:

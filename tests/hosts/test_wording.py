@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 from outpace.errors import ItemTimeoutError, WorkerLostError
-from outpace.hosts import _obituary
-from outpace.hosts._launch import Death
-from outpace.hosts._obituary import SHOWN, Memory, Obituary, late
+from outpace.hosts.channel.messages import Died
+from outpace.hosts.crash.wording import SHOWN, Memory, Obituary, late
 
 posix = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="names Unix signals")
 
 
-def text(exitcode: int | None, workers: int = 2, **more: Any) -> str:
-    return str(Obituary(Death(exitcode, 50_000_000), 1, workers, **more).lost().error)
+def text(
+    exitcode: int | None, workers: int = 2, *, out_of_memory: bool = False, **more: Any
+) -> str:
+    death = Died(exitcode, 50_000_000, out_of_memory=out_of_memory)
+    return str(Obituary(death, 1, workers, **more).lost().error)
 
 
 @posix
@@ -46,12 +48,12 @@ def test_it_says_what_happened_why_and_what_to_do(
 
 def test_it_says_how_much_memory_there_was_where_that_is_known() -> None:
     assert "50 MB of memory" in text(1)
-    assert "MB" not in str(Obituary(Death(1), 0, 1).lost().error)
+    assert "MB" not in str(Obituary(Died(1), 0, 1).lost().error)
 
 
 def test_the_facts_are_kept_beside_the_words_also_when_pickled() -> None:
     words = "Fatal Python error: Segmentation fault\n" + "\n".join(f"line {n}" for n in range(50))
-    failure = Obituary(Death(-11, 7), 0, 2, words, out_of_memory=True).lost()
+    failure = Obituary(Died(-11, 7, words, out_of_memory=True), 0, 2).lost()
     assert failure.kind == "lost"
     error = pickle.loads(pickle.dumps(failure.error))
     assert isinstance(error, WorkerLostError)
@@ -119,6 +121,6 @@ def test_out_of_memory_is_what_the_kernel_has_done_since_the_last_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     counts = iter([4, 4, 5, 5])
-    monkeypatch.setattr(_obituary.Memory, "_count", staticmethod(lambda: next(counts)))
+    monkeypatch.setattr(Memory, "_count", staticmethod(lambda: next(counts)))
     memory = Memory()
     assert [memory.ran_out() for _ in range(3)] == [False, True, False]

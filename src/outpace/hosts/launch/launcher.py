@@ -1,7 +1,7 @@
 """How a worker process comes to be: forked from a clean template, or started on its own.
 
 Either way it is an interpreter of ours that never imports the caller's `__main__`. The template
-(`_template`) is one single-threaded process with the imports already done, from which a worker is a
+(`forkserver`) is one single-threaded process with the imports already done, from which a worker is a
 fork of a few milliseconds; it watches its workers, reports their deaths, and kills them all when this
 process goes away, however it goes. Where forking is not safe (macOS, whose system libraries forbid it,
 and Windows) every worker is started as a new interpreter: the `spawn` launcher, which Linux can use
@@ -13,59 +13,77 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from outpace.errors import UsageError, WorkerStartError
-from outpace.flow.signals import interruptible
-from outpace.hosts._group import AT_ONCE, FEWER, RECORD, describe_exit, kill_group, library_first
+from outpace.hosts.channel.messages import Died, Refused
 from outpace.hosts.channel.sockets import pair, pairs
+from outpace.hosts.crash.exits import describe_exit
+from outpace.hosts.launch.process_group import (
+    AT_ONCE,
+    FEWER,
+    RECORD,
+    kill_group,
+    library_first,
+)
 from outpace.machine import reap
 
 START_PATIENCE = 60.0  # seconds for a template to import its modules and fork; then it is stuck
 HERE = str(Path(__file__).parent)
-PACKAGE_ROOT = str(Path(__file__).parents[2])
+PACKAGE_ROOT = str(Path(__file__).parents[3])
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Launched:
-    """Be a process that was just started, and our end of its socket."""
+    """A process that was started, or is about to be, and our end of its socket."""
 
-    pid: int
     sock: socket.socket
+    pid: int | None = None
+    batch: int = 0  # of those that were asked for together
 
 
-class Death(NamedTuple):
-    """Be how a process ended: its exit code, and the most memory it had, as far as anybody knows."""
+class Began(NamedTuple):
+    """A process is there: the launched one's number is known."""
 
-    exitcode: int | None
-    peak_bytes: int | None = None
+
+News = tuple[Launched, Began | Died | Refused]
 
 
 class Launcher(Protocol):
-    """Be a way to start worker processes, and to hear of their deaths."""
+    """A way to start worker processes, and to hear of their starts and deaths."""
 
     def launch(self, shared: Sequence[int]) -> list[Launched]:
-        """Start a process for each descriptor of shared memory, and give it that."""
+        """Begin to start a process for each descriptor of shared memory, and give it that."""
         ...
 
     def watched(self) -> socket.socket | None:
-        """Return what becomes readable when a process has died, if anything does."""
+        """Return what becomes readable when there is news, if anything does."""
         ...
 
-    def deaths(self) -> dict[int, Death]:
-        """Return how processes have died since the last call."""
+    def news(self) -> list[News]:
+        """Return what has become of processes since the last call."""
         ...
 
-    def wait_death(self, pid: int, timeout: float) -> Death | None:
-        """Wait for one process to die; return how, None when it has not or nobody knows."""
+    @property
+    def has_news(self) -> bool:
+        """Say whether there is news that has been heard already."""
+        ...
+
+    @property
+    def is_starting(self) -> bool:
+        """Say whether something that was asked for has not come to be yet."""
+        ...
+
+    def hears_of(self, launched: Launched) -> bool:
+        """Say whether this one's death will be among the news."""
         ...
 
     def close(self) -> None:
@@ -95,7 +113,7 @@ def start(module: str, *args: str, **how: Any) -> subprocess.Popen[bytes]:
     path = [HERE, *library_first(ours)]
     code = (
         f"import sys; sys.path[:] = {path!r}; "
-        f"import _boot; _boot.boot({PACKAGE_ROOT!r}, {module!r})"
+        f"import bootstrap; bootstrap.boot({PACKAGE_ROOT!r}, {module!r})"
     )
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
     if sys.platform == "win32":
@@ -114,106 +132,96 @@ def start(module: str, *args: str, **how: Any) -> subprocess.Popen[bytes]:
 
 
 class Template:
-    """Fork workers from a clean process of our own."""
+    """Workers that are forks of a clean process of our own."""
 
     def __init__(self, modules: list[str]) -> None:
         """Start the template; it imports while we go on."""
         self._modules = modules
-        self._dead: dict[int, Death] = {}
+        self._news: list[News] = []
         self._retired: list[socket.socket] = []  # of templates that somebody has killed
+        self._batches = 0
         self._begin()
 
     def _begin(self) -> None:
         """Start a template, the first one or another."""
         self._gone = self._has_forked = False
         self._records = bytearray()
-        self._started: list[int] = []
-        self._refused = 0  # the error number of a fork that failed
-        self._alive: set[int] = set()
+        self._pending: deque[Launched] = deque()  # asked for, in that order, and not there yet
+        self._asked = 0.0  # when the last of these was
+        self._alive: dict[int, Launched] = {}
         self._control, theirs = pair()
         with theirs:
             args = (str(theirs.fileno()), *self._modules)
             try:
-                self._process = start("_template", *args, pass_fds=(theirs.fileno(),))
+                self._process = start("launch.forkserver", *args, pass_fds=(theirs.fileno(),))
             except BaseException:
                 self._control.close()
                 raise
 
     def launch(self, shared: Sequence[int]) -> list[Launched]:
-        """Have a worker forked for each; raise `WorkerStartError` when the template is gone."""
-        while self._hear(0.0):
-            pass
-        if self._gone:  # somebody has killed it; its workers go on, and further ones need another
-            self._retire()
+        """Ask for a worker to be forked for each; from another template, if somebody has killed this."""
+        self._hear()
+        if self._gone:
+            self._process.kill()
+            reap(self._process)
+            self._retired.append(self._control)  # which may still be listened to
             self._begin()
         launched: list[Launched] = []
         try:
             while some := shared[len(launched) : len(launched) + AT_ONCE]:
-                try:
-                    launched += self._fork(some)
-                except WorkerStartError:
-                    if not (self._gone and self._has_forked):
-                        raise
-                    self._retire()  # it was killed just now; if the next one ends too, so be it
-                    self._begin()
-                    launched += self._fork(some)
+                launched += self._ask_for(some)
         except BaseException:
             for one in launched:
                 one.sock.close()
             raise
         return launched
 
-    def _fork(self, shared: Sequence[int]) -> list[Launched]:
-        """Have so many workers forked as fit into one message."""
-        count, self._refused, self._started = len(shared), 0, []
-        made = pairs(count)
+    def _ask_for(self, shared: Sequence[int]) -> list[Launched]:
+        """Ask for so many workers as fit into one message."""
+        made = pairs(len(shared))
         try:
             fds = [
                 fd
                 for (_, theirs), one in zip(made, shared, strict=True)
                 for fd in (theirs.fileno(), one)
             ]
-            socket.send_fds(self._control, [bytes([count])], fds)
-            while len(self._started) < count and not self._refused and self._hear(START_PATIENCE):
-                pass
+            socket.send_fds(self._control, [bytes([len(shared)])], fds)
         except OSError:
-            self._gone = True
+            pass  # it is gone; we shall hear of it
         finally:
             for _, theirs in made:
                 theirs.close()
-        ours = [mine for mine, _ in made]
-        if len(self._started) < count:
-            for sock in ours:
-                sock.close()
-            if self._refused:
-                msg = f"no worker process can be started: {os.strerror(self._refused)}; use {FEWER}"
-                raise WorkerStartError(msg)
-            self._process.kill()  # it is gone, or stuck
-            how = describe_exit(reap(self._process))
-            msg = (
-                f"the process that starts the workers {how}; what it printed, if anything, says why"
-            )
-            raise WorkerStartError(msg)
-        self._has_forked = True
-        return list(map(Launched, self._started, ours))
+        self._batches += 1
+        self._asked = time.monotonic()
+        launched = [Launched(ours, batch=self._batches) for ours, _ in made]
+        self._pending += launched
+        return launched
 
     def watched(self) -> socket.socket | None:
-        """Return the socket on which the template reports deaths, as long as it lives."""
+        """Return the socket on which the template reports, as long as it lives."""
         return None if self._gone else self._control
 
-    def deaths(self) -> dict[int, Death]:
-        """Return how workers have died since the last call."""
-        while self._hear(0.0):
-            pass
-        dead, self._dead = self._dead, {}
-        return dead
+    def news(self) -> list[News]:
+        """Return what the template has reported since the last call."""
+        self._hear()
+        if self._pending and not self._gone and time.monotonic() - self._asked > START_PATIENCE:
+            self._has_ended()  # it is stuck
+        news, self._news = self._news, []
+        return news
 
-    def wait_death(self, pid: int, timeout: float) -> Death | None:
-        """Wait until the template reports this death."""
-        until = time.monotonic() + timeout
-        while pid in self._alive and self._hear(until - time.monotonic()):
-            pass
-        return self._dead.pop(pid, None)
+    @property
+    def has_news(self) -> bool:
+        """Say whether there is news that has been heard already."""
+        return bool(self._news)
+
+    @property
+    def is_starting(self) -> bool:
+        """Say whether a fork is still to come."""
+        return bool(self._pending)
+
+    def hears_of(self, launched: Launched) -> bool:
+        """Say whether it is a fork of this template, and that is there to report."""
+        return not self._gone and launched.pid in self._alive
 
     def close(self) -> None:
         """Let the template kill what is left, end, and be waited for."""
@@ -232,63 +240,67 @@ class Template:
         for control in self._retired:
             control.close()
 
-    def _retire(self) -> None:
-        """Put away a template that is gone; its socket may still be listened to."""
-        self._process.kill()
-        reap(self._process)
-        self._retired.append(self._control)
+    def _hear(self) -> None:
+        """Take in all records that are there."""
+        while not self._gone:
+            self._control.settimeout(0.0)
+            try:
+                data = self._control.recv(4096)
+            except (BlockingIOError, TimeoutError):
+                return
+            except OSError:
+                data = b""
+            finally:
+                self._control.settimeout(None)
+            self._records += data
+            while len(self._records) >= RECORD.size:
+                self._take_record()
+            if not data:
+                self._has_ended()
 
-    def _hear(self, timeout: float) -> bool:
-        """Wait for news of the template; say whether there was any."""
-        if self._gone:
-            return False
-        if timeout > 0:
-            _wait_for(self._control, timeout)
-        self._control.settimeout(0.0)
-        try:
-            data = self._control.recv(4096)
-        except (BlockingIOError, TimeoutError):
-            return False
-        except OSError:
-            data = b""
-        finally:
-            self._control.settimeout(None)
-        self._gone = not data
-        self._records += data
-        while len(self._records) >= RECORD.size:
-            if (pid := self._take_record()) is not None:
-                self._started.append(pid)
-        return bool(data)
-
-    def _take_record(self) -> int | None:
-        """Take one record: return a new process, or note a death, or why there is no new one."""
+    def _take_record(self) -> None:
+        """Take one record: a new process, a death, or why there is no new one."""
         kind, pid, status, peak = RECORD.unpack_from(self._records)
         del self._records[: RECORD.size]
         if kind == b"+":
-            self._alive.add(pid)
-            return int(pid)
-        if kind == b"!":
-            self._refused = status
-            return None
-        self._alive.discard(pid)
-        self._dead[pid] = Death(os.waitstatus_to_exitcode(status), peak)
-        return None
+            launched = self._pending.popleft()
+            launched.pid = pid
+            self._alive[pid] = launched
+            self._has_forked = True
+            self._news.append((launched, Began()))
+        elif kind == b"-":
+            death = Died(os.waitstatus_to_exitcode(status), peak)
+            self._news.append((self._alive.pop(pid), death))
+        else:
+            msg = f"no worker process can be started: {os.strerror(status)}; use {FEWER}"
+            batch = self._pending[0].batch
+            while self._pending and self._pending[0].batch == batch:
+                self._news.append((self._pending.popleft(), Refused(WorkerStartError(msg))))
 
+    def _has_ended(self) -> None:
+        """Take in that the template is gone, or stuck: what was asked of it will not come.
 
-@interruptible
-def _wait_for(sock: socket.socket, timeout: float) -> None:
-    """Wait until there is something to receive. By `poll`, which knows descriptors of any number."""
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    poll.poll(timeout * 1000)
+        One that has forked before was killed by somebody, and those it has not forked have died, in a
+        way; whoever asks again gets them from another. Where even the first did not come, none will.
+        """
+        self._gone = True
+        if not self._pending:
+            return
+        self._process.kill()
+        how = describe_exit(reap(self._process))
+        msg = f"the process that starts the workers {how}; what it printed, if anything, says why"
+        while self._pending:
+            end = Died() if self._has_forked else Refused(WorkerStartError(msg))
+            self._news.append((self._pending.popleft(), end))
 
 
 class Spawn:
-    """Start each worker as a new interpreter."""
+    """Workers that are new interpreters."""
 
     def __init__(self) -> None:
         """Have started none."""
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._processes: dict[Launched, subprocess.Popen[bytes]] = {}
+        self._began: list[News] = []
 
     def launch(self, shared: Sequence[int]) -> list[Launched]:
         """Start an interpreter for each."""
@@ -299,33 +311,43 @@ class Spawn:
             for one in launched:
                 one.sock.close()
             raise
+        self._began += [(one, Began()) for one in launched]
         return launched
 
     def watched(self) -> None:
         """Return None: that a worker's socket is closed is how its death is noticed."""
 
-    def deaths(self) -> dict[int, Death]:
-        """Return how workers have died since the last call."""
-        found = {pid: self.wait_death(pid, 0.0) for pid in list(self._processes)}
-        return {pid: death for pid, death in found.items() if death is not None}
+    def news(self) -> list[News]:
+        """Return which have been started, and how some have died, since the last call."""
+        news, self._began = self._began, []
+        for launched, process in list(self._processes.items()):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                news.append((launched, Died(reap(process, 0.0))))
+                del self._processes[launched]
+                kill_group(process.pid)  # whatever it left behind
+        return news
 
-    def wait_death(self, pid: int, timeout: float) -> Death | None:
-        """Wait for one process to die."""
-        try:
-            exitcode = reap(self._processes[pid], timeout)
-        except (subprocess.TimeoutExpired, KeyError):
-            return None
-        del self._processes[pid]
-        kill_group(pid)  # whatever it left behind
-        return Death(exitcode)
+    @property
+    def has_news(self) -> bool:
+        """Say whether some have been started that nobody has asked about."""
+        return bool(self._began)
+
+    @property
+    def is_starting(self) -> bool:
+        """Return False: what is started is there."""
+        return False
+
+    def hears_of(self, launched: Launched) -> bool:
+        """Say whether it is one of those that we wait for."""
+        return launched in self._processes
 
     def close(self) -> None:
         """Kill what is left and wait for it."""
-        for pid, process in self._processes.items():
+        for process in self._processes.values():
             if process.poll() is None:
                 process.kill()
             reap(process)
-            kill_group(pid)
+            kill_group(process.pid)
         self._processes.clear()
 
     def disown(self) -> None:
@@ -350,5 +372,6 @@ class Spawn:
             except BaseException:
                 ours.close()
                 raise
-        self._processes[process.pid] = process
-        return Launched(process.pid, ours)
+        launched = Launched(ours, process.pid)
+        self._processes[launched] = process
+        return launched

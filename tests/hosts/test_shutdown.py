@@ -8,25 +8,22 @@ import itertools
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import time
 from functools import partial
 from string import Template
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import outpace
 from outpace.drivers.asyncio import driver
-from outpace.errors import SetupError
 from outpace.flow.data import Chunk
+from outpace.flow.ending import HURRY
 from outpace.flow.protocol import Call
 from outpace.flow.signals import Recalled
-from outpace.hosts import _goodbye
-from outpace.hosts._goodbye import EXIT_PATIENCE, HURRY, say_goodbye
+from outpace.hosts.pool.shutdown import EXIT_PATIENCE
 from outpace.hosts.worker import process
 
 if TYPE_CHECKING:
@@ -37,110 +34,6 @@ if TYPE_CHECKING:
     from tests.conftest import Gate, Stopwatch
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends Unix signals; needs POSIX")
-
-
-class World:
-    """Be workers in virtual time: each ends so long after it was told, or asked, or killed."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 0.0
-        self.workers: dict[int, Any] = {}
-        self.ends: dict[int, float] = {}
-        self.takes: dict[int, dict[int, float]] = {}
-        self.signals: list[tuple[int, int]] = []
-        self.sockets: list[socket.socket] = []
-        monkeypatch.setattr(_goodbye, "clock", lambda: self.now)
-
-    def worker(self, pid: int, *, busy: bool, stuck: bool | None = None, **takes: float) -> None:
-        """Add one; `told`, `asked` and `killed` say how long it takes to end after that."""
-        ours, theirs = socket.socketpair()
-        self.sockets += [ours, theirs]
-        channel = SimpleNamespace(sock=ours)
-        process = SimpleNamespace(kill_group=partial(self.kill, pid))
-        self.workers[pid] = SimpleNamespace(
-            process=process,
-            channel=channel,
-            is_busy=busy,
-            is_stuck=busy if stuck is None else stuck,
-        )
-        if "told" in takes:
-            self.ends[pid] = takes["told"]
-        self.takes[pid] = {signal.SIGTERM: takes.get("asked", 1e9), 9: takes.get("killed", 0.001)}
-
-    def kill(self, pid: int, how: int = signal.SIGKILL) -> None:
-        self.signals.append((pid, how))
-        self.ends[pid] = min(self.ends.get(pid, 1e9), self.now + self.takes[pid][how])
-
-    def turn(self, patience: float) -> None:
-        """Let time pass until somebody ends, or for so long."""
-        until = self.now + patience
-        nearest = min((self.ends.get(pid, 1e9) for pid in self.workers), default=1e9)
-        self.now = max(self.now, min(until, nearest))
-        for pid in [pid for pid in self.workers if self.ends.get(pid, 1e9) <= self.now]:
-            del self.workers[pid]
-
-    def goodbye(self, *, hurry: bool = False) -> SetupError | None:
-        return say_goodbye(self.workers, self.turn, hurry=hurry)
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    made = World(monkeypatch)
-    yield made
-    for sock in made.sockets:
-        sock.close()
-
-
-def test_idle_workers_are_told_and_get_no_signal(world: World) -> None:
-    world.worker(1, busy=False, told=0.01)
-    world.worker(2, busy=False, told=3.0)  # its setup's exit takes its time
-    assert world.goodbye() is None
-    assert world.signals == []
-    assert world.now == 3.0
-
-
-def test_busy_workers_are_asked_to_unwind(world: World) -> None:
-    world.worker(1, busy=True, asked=0.1)
-    assert world.goodbye() is None
-    assert world.signals == [(1, signal.SIGTERM)]
-    assert world.now == pytest.approx(0.1)
-
-
-def test_busy_workers_that_do_not_are_killed(world: World) -> None:
-    world.worker(1, busy=True)
-    world.worker(2, busy=False, told=1.0)
-    assert world.goodbye() is None
-    assert world.signals == [(1, signal.SIGTERM), (1, signal.SIGKILL)]
-    assert world.now == 1.0  # the idle one was waited for
-
-
-def test_busy_workers_that_have_left_their_item_have_time_for_their_setups(world: World) -> None:
-    world.worker(1, busy=True, stuck=False, asked=3.0)
-    assert world.goodbye() is None
-    assert world.signals == [(1, signal.SIGTERM)]
-    assert world.now == pytest.approx(3.0)
-
-
-def test_a_setup_that_does_not_close_is_an_error_and_killed(world: World) -> None:
-    world.worker(1, busy=False)
-    error = world.goodbye()
-    assert isinstance(error, SetupError)
-    assert "longer than 10 s" in str(error)
-    assert world.signals == [(1, signal.SIGKILL)]
-    assert world.now == pytest.approx(EXIT_PATIENCE, abs=0.01)
-
-
-def test_in_a_hurry_nobody_is_waited_for_and_it_is_no_error(world: World) -> None:
-    world.worker(1, busy=False)
-    world.worker(2, busy=True)
-    assert world.goodbye(hurry=True) is None
-    assert {pid for pid, how in world.signals if how == signal.SIGKILL} == {1, 2}
-    assert world.now < 2 * HURRY + 0.1
-
-
-def test_without_workers_there_is_nothing_to_do(world: World) -> None:
-    assert world.goodbye() is None
-    assert world.now == 0.0
 
 
 # In a run.
