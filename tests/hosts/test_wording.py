@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from outpace.drivers._lane import Lane
+from outpace.drivers._tasks import AsyncioWorkers
 from outpace.errors import ItemTimeoutError, WorkerLostError
 from outpace.hosts.channel.messages import Died
 from outpace.hosts.crash.wording import SHOWN, Memory, Obituary, late
@@ -64,8 +66,13 @@ def test_the_facts_are_kept_beside_the_words_also_when_pickled() -> None:
 
 # Where an item is.
 
-LANE = '  File "/x/outpace/drivers/_lane.py", line 160 in _called'
-LOOP = '  File "/py/asyncio/base_events.py", line 607 in run_forever'
+
+def ours(function: Any) -> str:
+    code = function.__code__
+    return f'  File "{code.co_filename}", line {code.co_firstlineno + 1} in {code.co_name}'
+
+
+LANE, LOOP = ours(Lane._called), ours(AsyncioWorkers.reports)
 
 
 def stack(head: str, *frames: str) -> str:

@@ -7,18 +7,21 @@ have done. Tested by `tests/hosts/test_wording.py`.
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from outpace.drivers._late import timed_out
+from outpace.drivers._marks import is_carrying
 from outpace.errors import WorkerLostError
 from outpace.flow.data import Failure
 from outpace.hosts.channel.messages import Died
 from outpace.hosts.crash.exits import describe_exit
 
 CRASHES = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT")
-WORKING = (" in _called", " in run_forever")  # frames of ours in whichever thread has items
 OURS = f'File "{Path(__file__).parents[2]}/'  # how a line of our own begins in a stack
+LINE = re.compile(r'File "(.*)", line (\d+) in (.*)')  # of a stack, as faulthandler writes it
 SHOWN = 12  # lines of last words in a message; the error has them all
 
 
@@ -105,27 +108,29 @@ def _innermost(last_words: str | None) -> str | None:
     none can be seen to have one, as in a recursion too deep for faulthandler to write down.
     """
     stacks = _newest_stacks(last_words or "")
-    working = [stack for stack in stacks if any(frame.endswith(WORKING) for frame in stack)]
+    working = [stack for stack in stacks if any(is_carrying(at.file, at.name) for at in stack)]
     stack = working[0] if len(working) == 1 else [] if working else (stacks or [[]])[-1]
-    if not stack:
-        return None
-    with contextlib.suppress(ValueError):  # File "work.py", line 12 in stuck
-        path, _, rest = stack[0].removeprefix("File ").partition(", line ")
-        number, _, function = rest.partition(" in ")
-        return f"{path.strip(chr(34))}:{int(number)} in {function}"
-    return stack[0]
+    return f"{stack[0].file}:{stack[0].line} in {stack[0].name}" if stack else None
 
 
-def _newest_stacks(last_words: str) -> list[list[str]]:
+class Frame(NamedTuple):
+    """One line of a stack that faulthandler has written."""
+
+    file: str
+    line: int
+    name: str
+
+
+def _newest_stacks(last_words: str) -> list[list[Frame]]:
     """Return the stack of each thread, the innermost frame first; the main thread's is the last."""
-    stacks: list[list[str]] = []
+    stacks: list[list[Frame]] = []
     whole = True  # an account ends with the current thread
     for line in map(str.strip, last_words.splitlines()):
         if line.startswith(("Current thread", "Thread")):
             stacks = [[]] if whole else [*stacks, []]
             whole = line.startswith("Current")
-        elif line.startswith("File ") and stacks:
-            stacks[-1].append(line)
+        elif stacks and (found := LINE.fullmatch(line)):
+            stacks[-1].append(Frame(found[1], int(found[2]), found[3]))
     return stacks
 
 
