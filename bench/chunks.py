@@ -27,7 +27,7 @@ from outpace.drivers import _columns, _traced
 from outpace.drivers import _tasks as tasks
 from outpace.flow import dispatch
 from outpace.flow import run as loop
-from outpace.hosts import _wire
+from outpace.hosts.channel import framing as _wire
 from outpace.machine.cpus import usable_cpus
 
 Measures = dict[str, Callable[[], float]]

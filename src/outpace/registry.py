@@ -267,7 +267,7 @@ def _load(package: Any, name: str, kind: str) -> Any:
         return None
     full = f"{package.__name__}.{name}"
     try:
-        return getattr(importlib.import_module(full), kind)
+        return getattr(importlib.import_module(full), kind, None)  # a package has none
     except ModuleNotFoundError as error:
         if error.name != full:
             raise
@@ -278,7 +278,8 @@ def _found(package: Any, kind: str) -> list[Any]:
     """Import every driver or host file; known names first, then by name."""
     import pkgutil  # noqa: PLC0415 - only a listing of all models needs it
 
-    files = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
+    found = pkgutil.iter_modules(package.__path__)
+    files = [one.name for one in found if not (one.ispkg or one.name.startswith("_"))]
     rank = {name: n for n, name in enumerate(ORDER)}
     files.sort(key=lambda name: (rank.get(name, len(rank)), name))
     return [_load(package, name, kind) for name in files]

@@ -149,7 +149,7 @@ def function(fault: Fault, kind: str) -> Callable[..., Any]:
 @contextlib.contextmanager
 def impatience() -> Iterator[None]:
     """Have setups be waited for less long than anybody would want."""
-    waits = [("drivers._late", "SETUP"), ("hosts._goodbye", "EXIT_PATIENCE")]
+    waits = [("drivers._late", "SETUP"), ("hosts.pool.shutdown", "EXIT_PATIENCE")]
     found = [(importlib.import_module(f"outpace.{module}"), name) for module, name in waits]
     before = [getattr(module, name) for module, name in found]
     for module, name in found:

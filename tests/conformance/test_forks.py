@@ -276,7 +276,7 @@ WHILE_LOCKED = """
 import importlib.util, os, signal, sys, threading
 import outpace
 from outpace.drivers import _loop
-from outpace.hosts import _value
+from outpace.hosts.channel import by_value as _value
 os.mkdir("apart")  # a module there can't be imported, so it travels by value
 with open("apart/module.py", "w") as file:
     file.write("async def work(item): return item")

@@ -16,7 +16,7 @@ import outpace
 from outpace.flow import signals
 from outpace.flow.engine import Engine
 from outpace.flow.signals import Terminated, claimed, interruptible, send_again, undisturbed
-from outpace.hosts._wire import Channel
+from outpace.hosts.channel.framing import Channel
 from outpace.racing.time_limit import OutOfTime
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outpace.flow.board import Board, Shape
-from outpace.hosts._blame import Judge, Scene
+from outpace.hosts.crash.blame import Judge, Scene
 
 
 def scene(out: set[int], running: list[int] | None = None, **more: Any) -> Scene:

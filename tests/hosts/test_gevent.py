@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import outpace
-from outpace.hosts._launch import Template
+from outpace.hosts.launch.launcher import Template
 from outpace.registry import names
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,9 +17,11 @@ import pytest
 
 import outpace
 from outpace.errors import WorkerStartError
-from outpace.hosts import _launch, _template
-from outpace.hosts._group import RECORD
-from outpace.hosts._launch import Template
+from outpace.hosts.channel.messages import Refused
+from outpace.hosts.launch import forkserver as _template
+from outpace.hosts.launch import launcher as _launch
+from outpace.hosts.launch.launcher import Template
+from outpace.hosts.launch.process_group import RECORD
 from outpace.machine.ulimits import more_threads
 
 if TYPE_CHECKING:
@@ -215,11 +218,14 @@ def test_a_caller_whose_template_cannot_fork_gets_a_line(monkeypatch: pytest.Mon
     refusing = threading.Thread(target=refuse)
     with template, contextlib.closing(Template([])) as made:
         refusing.start()
-        with pytest.raises(
-            WorkerStartError, match=r"no worker process can be started: .*; use few"
-        ):
-            made.launch([0])
+        (one,) = made.launch([0])
         refusing.join()
+        ((found, refused),) = made.news()
+        assert found is one
+        assert isinstance(refused, Refused)
+        assert isinstance(refused.error, WorkerStartError)
+        assert re.match("no worker process can be started: .*; use few", str(refused.error))
+        one.sock.close()
 
 
 @contextlib.contextmanager
@@ -235,8 +241,21 @@ async def with_nothing(item: int, _none: None) -> int:
     return item
 
 
-def test_a_worker_that_may_have_no_thread_says_so_and_which_limit_to_raise() -> None:
+def test_a_worker_whose_driver_is_a_loop_needs_no_thread() -> None:
     run = outpace.map(with_nothing, range(4), model="processes+asyncio", setup=no_more_threads)
+    assert list(run) == [0, 1, 2, 3]
+
+
+def no_more_threads_and_a_loop_that_cannot_read() -> contextlib.AbstractContextManager[None]:
+    from outpace.drivers._tasks import AsyncioWorkers
+
+    AsyncioWorkers.watch = lambda *_: False  # type: ignore[method-assign] # as on Windows
+    return no_more_threads()
+
+
+def test_a_worker_that_may_have_no_thread_says_so_and_which_limit_to_raise() -> None:
+    setup = no_more_threads_and_a_loop_that_cannot_read
+    run = outpace.map(with_nothing, range(4), model="processes+asyncio", setup=setup)
     with pytest.raises(WorkerStartError) as caught:
         list(run)
     said = str(caught.value)

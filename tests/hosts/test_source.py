@@ -14,7 +14,7 @@ import cloudpickle
 import pytest
 
 import outpace
-from outpace.hosts._wire import pack
+from outpace.hosts.channel.framing import pack
 from outpace.machine import cpus
 
 

@@ -26,7 +26,7 @@ from typing import Any
 from outpace.cli.output import complain
 from outpace.flow.board import Board, Shape
 from outpace.flow.signals import set_handler
-from outpace.hosts._group import describe_exit
+from outpace.hosts.crash.exits import describe_exit
 
 ONE_LANE = Shape(1, 0)
 WORDS_SIZE = 64  # bytes for the words that say how far it is

@@ -31,6 +31,7 @@ from outpace.drivers._loop import (
     new_loop,
     without_loop,
 )
+from outpace.drivers._marks import carries_items
 from outpace.drivers._meter import Meter
 from outpace.drivers._setup import enter, needs_loop, setup_failed
 from outpace.errors import UsageTypeError
@@ -211,6 +212,7 @@ class Lane:
         """Cancel what the lane awaits; say whether there is anything."""
         return self._task is not None and self._task.cancel()
 
+    @carries_items
     def _called(self, chunk: Chunk, position: int) -> Report:
         """Call the function on items from a position on, for as long as patience lasts."""
         fn, args = self._call.fn, self._args
@@ -290,6 +292,7 @@ class Lane:
             getattr(value, "close", lambda: None)()
         return report
 
+    @carries_items
     def _await_on_loop(
         self, fn: Callable[..., Any], chunk: Chunk, position: int, most: int | None = None
     ) -> Report:

@@ -38,6 +38,7 @@ from outpace.drivers._late import LateItems
 from outpace.drivers._line import Line, Waiting, end_tasks
 from outpace.drivers._loop import apart_from_loops, close_loop
 from outpace.drivers._looplanes import LoopLanes
+from outpace.drivers._marks import carries_items
 from outpace.drivers._pace import Pace
 from outpace.drivers._setup import enter, setup_failed
 from outpace.drivers._traced import Traced
@@ -51,6 +52,8 @@ from outpace.flow.trace import Trace
 # at 10 ms cost items that only yield 1.4 times as much.
 BREATH = 0.005  # seconds after which a lane that never waits lets the others run
 LINGER = 0.002  # seconds that a finished item may wait for company while there is more to do
+
+RUNS_A_LOOP = True  # by this `_where` knows our frames below which a loop has called
 
 clock = time.perf_counter
 
@@ -119,6 +122,7 @@ class AsyncioWorkers(InThisProcess):
             self._lanes.wake()
             self._pace.more(len(chunk))
 
+    @carries_items
     def reports(self, timeout: float | None) -> Sequence[Report]:
         """Run the loop until something ended or time is up."""
         self._make_up()
@@ -147,6 +151,17 @@ class AsyncioWorkers(InThisProcess):
         """End the current `reports` from whichever thread."""
         with contextlib.suppress(RuntimeError):  # the loop may be closed already
             self._loop.call_soon_threadsafe(self._end_reports)
+
+    def watch(self, fd: int, call: Callable[[], object] | None) -> bool:
+        """Have this called on the loop when a descriptor can be read; say whether that can be."""
+        try:
+            if call is None:
+                self._loop.remove_reader(fd)
+            else:
+                self._loop.add_reader(fd, call)
+        except NotImplementedError:  # Windows' Proactor
+            return False
+        return True
 
     def running(self) -> Iterator[Running]:
         """Yield, for every item that runs or waits now, its worker, its index, and since when."""

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 # Paths are strings in this file: pathlib would be 10 ms of a worker's start.
 DRIVERS = os.path.dirname(__file__)  # noqa: PTH120
 OURS = os.path.dirname(DRIVERS)  # noqa: PTH120
-LOOP = os.path.join(DRIVERS, "_tasks.py")  # noqa: PTH118 - where our loops run
 LIBRARY = os.path.dirname(linecache.__file__)  # noqa: PTH120 - the standard library's folder
 INSTALLED = ("site-packages", "dist-packages")
 WIDTH = 80  # characters of source text that are shown
@@ -89,7 +88,8 @@ def locate(stack: list[Site], *, of_item: bool) -> Site | None:
     for site in stack:
         file = site.code.co_filename
         if file.startswith(OURS):
-            return (found or outermost) if of_item else found if file == LOOP else None
+            of_loop = site.names.get("RUNS_A_LOOP")
+            return (found or outermost) if of_item else found if of_loop else None
         outermost = site
         if found is None and _is_users(file):
             found = site._replace(inside=frozenset(inside))

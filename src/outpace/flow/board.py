@@ -10,9 +10,9 @@ than its beginning. Items of an event loop, which overlap, have a place each (`P
 when one waits; and one more place says which of them has the loop now. Rows and places are laid out
 when a lane first asks for its own: those of lanes that nobody has hired cost nothing.
 
-The memory is shared with the worker where there is one (`hosts._shared`), else it is plain. There are
-no locks: one writer a row or place, and a reader that looks between two writes sees, at worst, what
-was true a moment ago, or nobody where a lane is just beginning anew. Tested by
+The memory is shared with the worker where there is one (`hosts.launch.shared_memory`), else it is plain.
+There are no locks: one writer a row or place, and a reader that looks between two writes sees, at worst,
+what was true a moment ago, or nobody where a lane is just beginning anew. Tested by
 `tests/flow/test_board.py`.
 """
 

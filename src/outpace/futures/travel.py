@@ -1,8 +1,8 @@
 """How a call reaches a worker that cannot import its function.
 
 A job has one function, and its host looks at that function's module once. Calls come with functions of
-their own: those of modules that a fresh interpreter would not find (`hosts._value` says which) are
-pickled here, by value, and unpickle as what they were.
+their own: those of modules that a fresh interpreter would not find (`hosts.channel.by_value` says which)
+are pickled here, by value, and unpickle as what they were.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 from outpace.flow.protocol import Call
 from outpace.futures.calls import Submitted
-from outpace.hosts._value import by_value, importable
-from outpace.hosts._wire import pack
+from outpace.hosts.channel.by_value import by_value, importable
+from outpace.hosts.channel.framing import pack
 
 PLAIN = frozenset({int, float, str, bytes, bool, complex, list, tuple, dict, set, type(None)})
 

@@ -1,29 +1,32 @@
 """Worker processes: our own interpreters, one socket each, on this machine.
 
 No `if __name__ == "__main__"` guard is needed, because a worker never imports the caller's `__main__`;
-functions from there, lambdas and closures travel by value. `_crew` is what opens: the workers, and who
-gets what.
+functions from there, lambdas and closures travel by value. `launch.transport` is how they are started
+and talked to; who gets what is decided in `pool`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import sys
 
 from outpace.drivers import _lane
-from outpace.errors import SetupError, UsageError
-from outpace.flow.protocol import Call, Care, Driver, Host
+from outpace.drivers._late import GRACE, setup_patience
+from outpace.drivers._setup import needs_loop
+from outpace.errors import UsageError
+from outpace.flow.protocol import Call, Care, Driver, Host, Workers
 from outpace.flow.signals import undisturbed
-from outpace.hosts._crew import Crew
-from outpace.hosts._group import FEWER
-from outpace.hosts._shared import DESCRIPTORS
+from outpace.hosts.launch.process_group import FEWER
+from outpace.hosts.launch.shared_memory import DESCRIPTORS
+from outpace.hosts.launch.transport import ProcessTransport
+from outpace.hosts.pool.pool import Patience
+from outpace.hosts.pool.workers import opened
 from outpace.machine.ulimits import enough_descriptors
 
 LAUNCHER = 8  # descriptors, for the starting of workers and the listening to them
 
 
 class Processes(Host):
-    """Give many workers in processes of this machine."""
+    """Many workers in processes of this machine."""
 
     name = "processes"
     summary = "worker processes"
@@ -35,7 +38,7 @@ class Processes(Host):
         return None
 
     @undisturbed
-    def open(self, call: Call, driver: Driver, workers: int, slots: int, care: Care) -> Crew:
+    def open(self, call: Call, driver: Driver, workers: int, slots: int, care: Care) -> Workers:
         """Start that many workers with a driver each, `slots` lanes in all."""
         if _lane.worker_loading:
             msg = (
@@ -46,17 +49,10 @@ class Processes(Host):
             raise UsageError(msg)
         needs = f"{self.name} with workers={workers} needs about {LAUNCHER + workers * DESCRIPTORS}"
         with enough_descriptors(needs, FEWER):
-            opened = Crew(call, driver, slots, workers, care)
-        try:
-            share, extra = divmod(slots, workers)
-            opened.launch([(n, share + (n < extra)) for n in range(workers)])
-            opened.wait_ready()
-        except BaseException:
-            # At the exits of others: that is not what went wrong first.
-            with contextlib.suppress(SetupError):
-                opened.close()
-            raise
-        return opened
+            transport = ProcessTransport(call, driver, weigh=care.max_memory is not None)
+        loops = driver.scattered or needs_loop(call)
+        patience = Patience(call.timeout, GRACE if loops else 0.0, setup_patience(call))
+        return opened(transport, care, patience, workers, slots)
 
 
 host = Processes()
