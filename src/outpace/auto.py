@@ -139,6 +139,10 @@ class AutoWorkers:
             return [*reports, *(Returned(chunk.indexes) for chunk in self._out.drain())]
         return reports
 
+    def cancel(self, worker: int, index: int) -> None:
+        """Put an end to an item whose time is up."""
+        self._workers.cancel(worker, index)
+
     def wake(self) -> None:
         """Make `reports` return early."""
         self._workers.wake()

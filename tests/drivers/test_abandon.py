@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import outpace
-from outpace.drivers._abandon import Abandonable
+from outpace.drivers._abandon import _LoopThread
 from outpace.drivers._late import BLOCKED
 from outpace.errors import SetupError
 
@@ -157,7 +157,7 @@ def test_an_item_that_lets_go_of_the_loop_as_that_is_given_up_keeps_it(
 ) -> None:
     """It is told of once, and nothing that the loop has done is done again."""
     begun: list[int] = []
-    late = Abandonable._late
+    give_up = _LoopThread.give_up
 
     def work(item: int) -> int:
         begun.append(item)
@@ -165,15 +165,14 @@ def test_an_item_that_lets_go_of_the_loop_as_that_is_given_up_keeps_it(
             blocker.block()
         return threading.get_ident()
 
-    def late_then(self: Abandonable) -> Any:
-        found = late(self)
-        if found is not None and not blocker.release.is_set():
+    def let_go_just_before(self: _LoopThread, stuck: tuple[int, float]) -> Any:
+        if not blocker.release.is_set():
             blocker.release.set()
-            while self._thread._answers.empty():  # the loop has gone on, and says what it has done
+            while self._answers.empty():  # the loop has gone on, and says what it has done
                 time.sleep(0.001)
-        return found
+        return give_up(self, stuck)
 
-    monkeypatch.setattr(Abandonable, "_late", late_then)
+    monkeypatch.setattr(_LoopThread, "give_up", let_go_just_before)
     outcomes = run(work, range(5))
     assert [o.kind for o in outcomes] == ["done", "done", "timed-out", "done", "done"]
     assert BLOCKED in str(outcomes[2].error)

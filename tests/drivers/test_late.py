@@ -13,7 +13,6 @@ import pytest
 import outpace
 from outpace.drivers._late import (
     ABANDONED,
-    AGAIN,
     BLOCKED,
     CANCELLED,
     SETUP,
@@ -24,6 +23,7 @@ from outpace.drivers._late import (
 from outpace.errors import ItemTimeoutError
 from outpace.flow.board import Board, Shape
 from outpace.flow.data import Failure
+from outpace.flow.deadlines import AGAIN
 from outpace.flow.protocol import Call
 
 if TYPE_CHECKING:

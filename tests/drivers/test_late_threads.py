@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from outpace.drivers import _lane, serial, threads
-from outpace.drivers._late import Watch
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.protocol import Call
 
@@ -61,15 +60,22 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 
 
 def between_look_and_giving_up(monkeypatch: pytest.MonkeyPatch, then: Callable[[], None]) -> None:
-    """Have something happen after the caller has found somebody late."""
-    late = Watch.late
+    """Have something happen after an item was found late, and before its lane is given up."""
+    may_take = _lane.Lane.may_take.fget
+    assert may_take is not None
 
-    def late_then(self: Watch, *args: Any) -> list[Any]:
-        if found := late(self, *args):
-            then()
-        return found
+    def take_then(lane: _lane.Lane) -> float:
+        then()
+        return may_take(lane)
 
-    monkeypatch.setattr(Watch, "late", late_then)
+    monkeypatch.setattr(_lane.Lane, "may_take", property(take_then))
+
+
+def looked(workers: Any) -> list[Report | Returned]:
+    """Do what the engine does when time is up; return what there is then."""
+    for worker, index, _since in list(workers.running()):
+        workers.cancel(worker, index)
+    return list(workers.reports(0.0))
 
 
 def kinds(accounts: list[Report | Returned]) -> dict[int, str]:
@@ -114,7 +120,7 @@ def test_an_item_that_ends_as_it_is_given_up_is_done_and_the_next_is_not_late(
 
     between_look_and_giving_up(monkeypatch, goes_on)
     stage.time_is_up()
-    accounts = list(workers.reports(0.0))
+    accounts = looked(workers)
     stage.may_end[1].set()
     accounts += told(workers, 2 - len(kinds(accounts)))
     assert kinds(accounts) == {0: "done", 1: "done"}
@@ -135,7 +141,7 @@ def test_nobody_else_in_its_chunk_is_late_in_the_stead_of_an_item_that_has_ended
 
     between_look_and_giving_up(monkeypatch, goes_on)
     stage.time_is_up()
-    accounts = list(workers.reports(0.0))
+    accounts = looked(workers)
     for event in stage.may_end:
         event.set()
     accounts += told(workers, 3 - len(kinds(accounts)))
@@ -167,7 +173,7 @@ def test_nobody_beyond_the_end_of_a_chunk_is_late_when_its_last_item_has_ended(
     monkeypatch.setattr(_lane, "sequential", made_slowly)
     between_look_and_giving_up(monkeypatch, goes_on)
     stage.time_is_up()
-    accounts = list(workers.reports(0.0))
+    accounts = looked(workers)
     may_go_on.set()
     accounts += told(workers, 1 - len(kinds(accounts)))
     assert kinds(accounts) == {0: "done"}
@@ -191,10 +197,10 @@ def test_an_abandoned_lane_is_not_abandoned_again_while_another_opens(
     workers.start(Chunk(0, [0, 1]))
     assert stage.began[0].wait(SOON)
     stage.time_is_up()
-    accounts = list(workers.reports(0.0))
+    accounts = looked(workers)
     assert opening.wait(SOON)
     stage.time_is_up()
-    accounts += workers.reports(0.0)
+    accounts += looked(workers)
     may_open.set()
     assert kinds(accounts) == {0: "timed-out", 1: "returned"}
     workers.close()
@@ -209,7 +215,7 @@ def test_an_abandoned_lane_begins_nothing_more_however_short_its_item_seems_to_i
     assert stage.began[0].wait(SOON)
     stuck = next(t for t in threading.enumerate() if t.name == "outpace-0")
     stage.time_is_up()
-    accounts = list(workers.reports(0.0))
+    accounts = looked(workers)
     assert kinds(accounts) == {0: "timed-out", 1: "returned", 2: "returned"}
     stage.may_end[0].set()
     stuck.join(SOON)
@@ -231,7 +237,7 @@ def test_what_had_ended_before_the_item_that_is_stuck_is_told_with_it(
     workers.start(Chunk(0, [0, 1, 2, 3]))
     assert stage.began[2].wait(SOON)
     stage.time_is_up()
-    accounts = list(workers.reports(0.0))
+    accounts = looked(workers)
     assert kinds(accounts) == {0: "failed", 1: "done", 2: "timed-out", 3: "returned"}
     workers.close()
 
@@ -251,7 +257,7 @@ def test_what_is_only_to_be_awaited_has_not_ended_before_the_item_that_is_stuck(
     assert stage.began[2].wait(SOON)
     stuck = next(t for t in threading.enumerate() if t.name == "outpace-0")
     stage.time_is_up()
-    accounts = list(workers.reports(0.0))
+    accounts = looked(workers)
     assert kinds(accounts) == {0: "returned", 1: "returned", 2: "timed-out", 3: "returned"}
     stage.may_end[2].set()
     stuck.join(SOON)
@@ -272,7 +278,7 @@ def test_the_whole_rest_comes_back_where_what_was_made_first_is_stuck_when_it_is
     assert stage.began[0].wait(SOON)
     stuck = next(t for t in threading.enumerate() if t.name == "outpace-0")
     stage.time_is_up()
-    accounts = list(workers.reports(0.0))
+    accounts = looked(workers)
     assert kinds(accounts) == {0: "timed-out", 1: "returned", 2: "returned", 3: "returned"}
     stage.may_end[0].set()
     stuck.join(SOON)

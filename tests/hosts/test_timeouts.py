@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import outpace
-from outpace.drivers._late import Watch
 from outpace.flow.board import Board, Shape
 from outpace.flow.data import Chunk
+from outpace.flow.deadlines import Deadlines
 from outpace.hosts.channel.messages import Locate
 from outpace.hosts.pool import timeouts
 from outpace.hosts.pool.pool import Pool
@@ -70,13 +70,30 @@ def end(worker: Any, now: float, lane: int = 0) -> None:
     worker.link.board.rows[lane].times[1] = now
 
 
+class Kept:
+    """The engine's deadlines and the pool's timeouts, as they work together."""
+
+    def __init__(self, timeout: float, grace: float, now: float) -> None:
+        self.deadlines, self.timeouts = Deadlines(timeout, now), Timeouts(timeout, grace, now)
+
+    @property
+    def look_at(self) -> float:
+        return min(self.deadlines.look_at, self.timeouts.look_at)
+
+    def look(self, workers: list[Any], now: float) -> None:
+        since = {(w, index): at for w in workers for index, at in w.link.running()}
+        for worker, index in self.deadlines.late(since.items(), now):
+            self.timeouts.late(worker, index, since[worker, index], now)
+        self.timeouts.look(workers, now)
+
+
 def test_nobody_looks_before_the_first_item_could_be_late() -> None:
     assert Timeouts(2.0, 0.0, now=10.0).look_at == 12.0
     assert Timeouts(2.0, 0.25, now=10.0).look_at == 12.25
 
 
 def test_a_late_item_has_its_worker_asked_and_then_killed() -> None:
-    worker, kept = fake(100), Timeouts(2.0, 0.0, now=0.0)
+    worker, kept = fake(100), Kept(2.0, 0.0, now=0.0)
     begin(worker, 5, 1.0)
     kept.look([worker], 2.0)
     assert worker.link.asked == 0
@@ -90,7 +107,7 @@ def test_a_late_item_has_its_worker_asked_and_then_killed() -> None:
 
 
 def test_it_is_killed_once() -> None:
-    worker, kept = fake(100), Timeouts(1.0, 0.0, now=0.0)
+    worker, kept = fake(100), Kept(1.0, 0.0, now=0.0)
     begin(worker, 5, 0.0)
     for tick in range(100, 300):
         kept.look([worker], tick / 100)
@@ -98,7 +115,7 @@ def test_it_is_killed_once() -> None:
 
 
 def test_an_item_that_ends_while_its_worker_is_asked_saves_the_worker() -> None:
-    worker, kept = fake(100), Timeouts(1.0, 0.0, now=0.0)
+    worker, kept = fake(100), Kept(1.0, 0.0, now=0.0)
     begin(worker, 5, 0.0)
     kept.look([worker], 1.0)
     end(worker, 1.0 + ASKED / 2)
@@ -109,7 +126,7 @@ def test_an_item_that_ends_while_its_worker_is_asked_saves_the_worker() -> None:
 
 
 def test_one_look_costs_whoever_begins_after_it_nothing() -> None:
-    worker, kept = fake(100), Timeouts(1.0, 0.0, now=0.0)
+    worker, kept = fake(100), Kept(1.0, 0.0, now=0.0)
     looks, now = 0, 0.0
     for index in range(1000):  # items of 10 ms
         begin(worker, index, now)
@@ -125,7 +142,7 @@ def test_one_look_costs_whoever_begins_after_it_nothing() -> None:
 def test_no_item_is_late_longer_than_nobody_looked() -> None:
     """Whenever an item begins, the look that finds it late comes within a timeout of its deadline."""
     for began in (0.0, 0.3, 0.99, 1.0, 1.7):
-        worker, kept = fake(100), Timeouts(1.0, 0.0, now=0.0)
+        worker, kept = fake(100), Kept(1.0, 0.0, now=0.0)
         now = 0.0
         while not worker.link.asked:
             now = kept.look_at
@@ -136,14 +153,14 @@ def test_no_item_is_late_longer_than_nobody_looked() -> None:
 
 
 def test_workers_that_are_still_starting_have_nobody_late() -> None:
-    worker, kept = fake(100, ready=False), Timeouts(1.0, 0.0, now=0.0)
+    worker, kept = fake(100, ready=False), Kept(1.0, 0.0, now=0.0)
     begin(worker, 5, 0.0)
     kept.look([worker], 5.0)
     assert worker.link.asked == 0
 
 
 def test_each_worker_has_its_own_deadline() -> None:
-    one, two, kept = fake(1), fake(2), Timeouts(1.0, 0.0, now=0.0)
+    one, two, kept = fake(1), fake(2), Kept(1.0, 0.0, now=0.0)
     begin(one, 10, 0.0)
     begin(two, 20, 0.5)
     kept.look([one, two], 1.0)
@@ -155,7 +172,7 @@ def test_each_worker_has_its_own_deadline() -> None:
 
 
 def test_of_several_lanes_all_that_are_late_are_guilty() -> None:
-    worker, kept = fake(1, lanes=3), Timeouts(1.0, 0.0, now=0.0)
+    worker, kept = fake(1, lanes=3), Kept(1.0, 0.0, now=0.0)
     begin(worker, 10, 0.0, lane=0)
     begin(worker, 20, 0.0, lane=1)
     begin(worker, 30, 0.8, lane=2)
@@ -165,7 +182,7 @@ def test_of_several_lanes_all_that_are_late_are_guilty() -> None:
 
 def test_on_an_event_loop_only_whoever_has_the_loop_is_guilty() -> None:
     worker = fake(1, lanes=4, scattered=True)
-    kept = Timeouts(1.0, 0.25, now=0.0)
+    kept = Kept(1.0, 0.25, now=0.0)
     for n in range(3):
         worker.link.board.places[n].take(n, 0.0)
     worker.link.board.on_loop.take(2, 0.5)
@@ -175,7 +192,7 @@ def test_on_an_event_loop_only_whoever_has_the_loop_is_guilty() -> None:
 
 def test_nobody_is_guilty_while_somebody_who_is_not_late_has_the_loop() -> None:
     worker = fake(1, lanes=4, scattered=True)
-    kept = Timeouts(1.0, 0.25, now=0.0)
+    kept = Kept(1.0, 0.25, now=0.0)
     worker.link.board.places[0].take(0, 0.0)
     worker.link.board.places[1].take(1, 1.2)
     worker.link.board.on_loop.take(1, 1.2)
@@ -186,7 +203,7 @@ def test_nobody_is_guilty_while_somebody_who_is_not_late_has_the_loop() -> None:
 
 def test_items_that_nobody_can_cancel_are_guilty_together() -> None:
     worker = fake(1, lanes=4, scattered=True)
-    kept = Timeouts(1.0, 0.25, now=0.0)
+    kept = Kept(1.0, 0.25, now=0.0)
     worker.link.board.places[0].take(0, 0.0)
     worker.link.board.places[1].take(1, 0.0)
     kept.look([worker], 1.25)
@@ -197,7 +214,7 @@ def test_items_that_nobody_can_cancel_are_guilty_together() -> None:
 
 
 def test_a_worker_that_has_items_and_does_nothing_is_asked_and_then_killed_once() -> None:
-    worker, kept = fake(100), Timeouts(1.0, 0.0, now=0.0)
+    worker, kept = fake(100), Kept(1.0, 0.0, now=0.0)
     times = []
     while kept.look_at < 30.0:
         times.append(kept.look_at)
@@ -209,7 +226,7 @@ def test_a_worker_that_has_items_and_does_nothing_is_asked_and_then_killed_once(
 
 
 def test_a_worker_without_items_may_do_nothing() -> None:
-    worker, kept = fake(100), Timeouts(1.0, 0.0, now=0.0)
+    worker, kept = fake(100), Kept(1.0, 0.0, now=0.0)
     worker.out.drain()
     for now in range(1, 50):
         kept.look([worker], now)
@@ -218,7 +235,7 @@ def test_a_worker_without_items_may_do_nothing() -> None:
 
 @pytest.mark.parametrize("sign", ["it answers", "it begins an item"])
 def test_a_sign_of_life_saves_a_worker_that_stood_still(sign: str) -> None:
-    worker, kept = fake(100), Timeouts(1.0, 0.0, now=0.0)
+    worker, kept = fake(100), Kept(1.0, 0.0, now=0.0)
     kept.look([worker], 1.0)
     kept.look([worker], 2.0)
     assert worker.due == 2.0 + ANSWER
@@ -233,7 +250,7 @@ def test_a_sign_of_life_saves_a_worker_that_stood_still(sign: str) -> None:
 
 
 def test_what_moves_now_and_then_does_not_stand_still() -> None:
-    worker, kept = fake(100), Timeouts(1.0, 0.0, now=0.0)
+    worker, kept = fake(100), Kept(1.0, 0.0, now=0.0)
     for now in range(1, 50):
         worker.link.moved += 1  # of a large value, say
         kept.look([worker], now)
@@ -278,23 +295,6 @@ def test_an_item_that_cannot_be_unpickled_in_time_is_late(monkeypatch: pytest.Mo
     items = [1, Stuck(), 3]
     run = outpace.run(type, items, model="processes", workers=1, chunk=3, timeout=0.5)
     assert [o.kind for o in run] == ["done", "timed-out", "done"]
-
-
-# When to look.
-
-
-def test_a_watch_looks_when_the_oldest_would_be_late() -> None:
-    watch = Watch(1.0, now=0.0)
-    assert watch.late([("a", 0.2), ("b", 0.4)], now=1.0) == []
-    assert watch.look_at == 1.2
-    assert watch.late([("a", 0.2), ("b", 0.4)], now=1.2) == ["a"]
-    assert watch.look_at == 1.4
-
-
-def test_a_watch_with_nobody_running_looks_a_timeout_later() -> None:
-    watch = Watch(1.0, now=0.0)
-    assert watch.late([], now=7.0) == []
-    assert watch.look_at == 8.0
 
 
 def keep_the_gil_or_sleep(item: int) -> int:

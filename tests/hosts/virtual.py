@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from outpace.errors import OutpaceError
 from outpace.flow.board import Board, Shape
 from outpace.flow.data import Chunk, Failure, Report, Returned
+from outpace.flow.deadlines import Deadlines
 from outpace.flow.protocol import Care
 from outpace.hosts.channel.messages import (
     Bye,
@@ -303,6 +304,8 @@ class VirtualRun:
         patience = Patience(timeout, 0.0, setup)
         self.workers = PoolWorkers(self.world, care or Care(), patience, self.world.clock)
         self.settings = workers, workers * lanes
+        self.timeout = timeout
+        self.deadlines: Deadlines | None = None
         self.kinds: dict[int, str] = {}
         self.reported: Counter[int] = Counter()
         self.out = 0
@@ -310,6 +313,8 @@ class VirtualRun:
 
     def open(self) -> VirtualRun:
         self.workers.open(*self.settings)
+        if self.timeout is not None:
+            self.deadlines = Deadlines(self.timeout, self.world.now)
         return self
 
     def run(self, *, stop_after: int | None = None) -> dict[int, str]:
@@ -319,13 +324,24 @@ class VirtualRun:
                 stop_after is None or len(self.kinds) < stop_after
             ):
                 self.start_all()
-                for report in self.workers.reports(None):
+                for report in self.workers.reports(self.look_for_late()):
                     self.take(report)
         except OutpaceError as error:
             self.given_up = error
         return self.kinds
 
     run_rest = run
+
+    def look_for_late(self) -> float | None:
+        """Put an end to what is late, as the engine does; return when to look again."""
+        deadlines, now = self.deadlines, self.world.now
+        if deadlines is None:
+            return None
+        if deadlines.look_at <= now:
+            running = [((worker, index), since) for worker, index, since in self.workers.running()]
+            for late in deadlines.late(running, now):
+                self.workers.cancel(*late)
+        return deadlines.look_at - now
 
     def start_all(self) -> None:
         """Hand out what there is room for."""

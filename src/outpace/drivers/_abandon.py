@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from outpace.drivers._late import ABANDONED, GRACE, timed_out
+from outpace.drivers._late import ABANDONED, timed_out
 from outpace.flow.data import Report, Returned
+from outpace.flow.deadlines import GRACE
 from outpace.flow.ending import HURRY
 from outpace.flow.outstanding import Outstanding
 from outpace.flow.protocol import InThisProcess, Running
@@ -38,6 +39,9 @@ class Abandonable(InThisProcess):
         self._timeout = timeout
         self._out = Outstanding()
         self._closed = self._hurry = False
+        self._asked = False  # the loop runs, or has run, and nobody has got what came of it
+        self._held: list[Chunk] = []  # to be put in line when it stands still
+        self._accounts: list[Report | Returned] = []  # of a loop that was given up
         self._thread = _LoopThread(open_workers)
 
     @property
@@ -46,26 +50,45 @@ class Abandonable(InThisProcess):
         return self._thread.inner.slots
 
     def start(self, chunk: Chunk) -> None:
-        """Put items in line; the loop stands still now, for it runs only inside `reports`."""
+        """Put items in line, now or as soon as the loop stands still."""
         self._out.add(chunk)
-        self._thread.inner.start(chunk)
+        if self._asked:
+            self._held.append(chunk)
+        else:
+            self._thread.inner.start(chunk)
 
     def reports(self, timeout: float | None) -> Sequence[Report | Returned]:
-        """Run the loop until something ended; give it up when an item has had it for too long."""
-        until = None if timeout is None else clock() + timeout
-        self._thread.ask(lambda inner: inner.reports(timeout))
-        while True:
-            try:
-                reports: Sequence[Report] = self._thread.answer(self._patience(until))
-            except queue.Empty:
-                late = self._late()
-                ended = None if late is None else self._thread.give_up(late)
-                if late is None or ended is None:
-                    continue
-                return self._abandon(late, ended)
-            for report in reports:
-                self._out.match(report.indexes)
-            return reports
+        """Run the loop until something ended; what a loop had that was given up comes first."""
+        if self._accounts:
+            accounts, self._accounts = self._accounts, []
+            return accounts
+        if not self._asked:
+            held, self._held, self._asked = self._held, [], True
+            for chunk in held:
+                self._thread.inner.start(chunk)
+            self._thread.ask(lambda inner: inner.reports(timeout))
+        try:
+            reports: Sequence[Report] = self._thread.answer(timeout)
+        except queue.Empty:
+            return ()  # somebody has the loop; or nobody, and there is an answer the next time
+        except BaseException:
+            self._asked = False
+            raise
+        self._asked = False
+        for report in reports:
+            self._out.match(report.indexes)
+        return reports
+
+    def cancel(self, worker: int, index: int) -> None:  # noqa: ARG002 - there is one
+        """Give up the loop if that item has it, and has had the time to be cancelled."""
+        found = self._thread.inner.has_loop()
+        if found is None or found[0] != index or clock() < found[1] + self._timeout + GRACE:
+            return
+        ended = self._thread.give_up(found)
+        if ended is not None:
+            self._asked = False
+            self._held.clear()
+            self._accounts = self._abandon(found, ended)
 
     def wake(self) -> None:
         """Make `reports` return early."""
@@ -90,22 +113,6 @@ class Abandonable(InThisProcess):
         self._thread.ask(lambda workers: workers.close())
         with contextlib.suppress(queue.Empty):
             self._thread.end(HURRY if self._hurry else None)
-
-    def _has_loop(self) -> tuple[int, float] | None:
-        """Return the item that has the loop now, and when it started; None without one."""
-        return self._thread.inner.has_loop()
-
-    def _patience(self, until: float | None) -> float:
-        """Return how long to wait before looking who has the loop."""
-        now, found = clock(), self._has_loop()
-        begun = now if found is None else found[1]
-        look = max(0.001, begun + self._timeout + GRACE - now)
-        return look if until is None else min(look, max(0.001, until - now + GRACE))
-
-    def _late(self) -> tuple[int, float] | None:
-        """Return the item that has had the loop for too long, and since when; None without one."""
-        found = self._has_loop()
-        return None if found is None or found[1] + self._timeout + GRACE > clock() else found
 
     def _abandon(self, late: tuple[int, float], ended: list[Report]) -> list[Report | Returned]:
         """Account for all that a loop had that has been given up; go on with another."""

@@ -114,6 +114,11 @@ class Elsewhere:
         self._asked = None
         return reports
 
+    def cancel(self, worker: int, index: int) -> None:
+        """Put an end to an item whose time is up, once `reports` has left the thread."""
+        self._thread.submit(self.inner.cancel, worker, index)
+        self.inner.wake()
+
     def wake(self) -> None:
         """Make `reports` return early."""
         self.inner.wake()

@@ -22,7 +22,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from outpace.drivers._late import ABANDONED, AGAIN, CANCELLED, GRACE, timed_out
+from outpace.drivers._late import ABANDONED, CANCELLED, timed_out
 from outpace.drivers._loop import (
     apart_from_loops,
     close_loop,
@@ -37,6 +37,7 @@ from outpace.drivers._setup import enter, needs_loop, setup_failed
 from outpace.errors import UsageTypeError
 from outpace.flow.board import Board, Row, Shape
 from outpace.flow.data import Chunk, Failure, Report, Returned
+from outpace.flow.deadlines import AGAIN, GRACE
 from outpace.flow.forks import end_fork
 from outpace.flow.protocol import Call
 from outpace.flow.signals import Terminated, interruptible
@@ -123,9 +124,9 @@ class Lane:
                 break
 
     @property
-    def grace(self) -> float:
-        """Say for how many seconds after its timeout an item may go on: it is cancelled if awaited."""
-        return 0.0 if self._loop is None else GRACE
+    def may_take(self) -> float:
+        """Say for how many seconds an item may go on: if it is awaited, it is cancelled before that."""
+        return (self._call.timeout or 0.0) + (0.0 if self._loop is None else GRACE)
 
     def give_up(self, found: tuple[int, float], now: float) -> list[Report | Returned] | None:
         """Begin no more items; account for what is done, the one it is stuck in, and the rest.

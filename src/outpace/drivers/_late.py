@@ -1,18 +1,15 @@
-"""What becomes of an item that takes longer than its timeout, and when to look for one."""
+"""What becomes of an item that takes longer than its timeout, and how a loop cancels those on it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from outpace.errors import ItemTimeoutError
 from outpace.flow.board import Place
 from outpace.flow.data import Failure
+from outpace.flow.deadlines import Deadlines
 from outpace.flow.protocol import Call
-
-AGAIN = 0.05  # seconds until an item that goes on after it was cancelled is cancelled again
-
-GRACE = 0.25  # seconds that a coroutine has to unwind, before whatever it runs in is given up
 
 SETUP = 60.0  # seconds that a setup may take to open at least, where items have a timeout
 
@@ -40,60 +37,29 @@ def setup_patience(call: Call) -> float | None:
     return None if call.timeout is None or call.setup is None else max(SETUP, call.timeout)
 
 
-Key = TypeVar("Key")
-
-
-class Watch:
-    """Know when to look next for items that take too long, which is seldom.
-
-    An item that begins after a look cannot be late before that look and the timeout are over; so one
-    look costs nobody anything, and between two of them nothing has to be noted.
-    """
-
-    __slots__ = ("look_at", "timeout")
-
-    def __init__(self, timeout: float, now: float) -> None:
-        """Look for the first time when the first item could be late."""
-        self.timeout = timeout
-        self.look_at = now + timeout
-
-    def late(self, running: Iterable[tuple[Key, float]], now: float) -> list[Key]:
-        """Return the items that are late, and note when to look again."""
-        late, oldest = [], now
-        for index, since in running:
-            if since + self.timeout <= now:
-                late.append(index)
-            else:
-                oldest = min(oldest, since)
-        self.look_at = oldest + self.timeout
-        return late
-
-
 class LateItems:
     """Cancel the items of an event loop whose time is up: `number` is the lane that an item is on."""
 
     def __init__(self, timeout: float, now: float) -> None:
         """Nobody is late yet."""
-        self._watch = Watch(timeout, now)
+        self._deadlines = Deadlines(timeout, now)
         self._cancelled: set[int] = set()
 
     def look(self, places: Iterable[Place], tasks: Sequence[Cancellable], now: float) -> float:
         """Cancel what is late, again where it swallowed that; return the seconds until the next look."""
         running = [(n, place.running()) for n, place in enumerate(places)]
         since = [(n, found[1]) for n, found in running if found is not None]
-        look_at = now + self._watch.timeout
-        for n in self._watch.late(since, now):
+        for n in self._deadlines.late(since, now):
             self._cancelled.add(n)
             tasks[n].cancel()
-            look_at = now + AGAIN
-        return max(0.0, min(look_at, self._watch.look_at) - now)
+        return max(0.0, self._deadlines.look_at - now)
 
     def verdict(self, number: int, task: Cancellable, failure: Failure | None) -> Failure | None:
         """Return what became of an item: a timeout, if it was cancelled and did not end well."""
         self._cancelled.discard(number)
         while task.cancelling():
             task.uncancel()
-        return failure and timed_out(self._watch.timeout, CANCELLED)
+        return failure and timed_out(self._deadlines.timeout, CANCELLED)
 
     def __contains__(self, number: int) -> bool:
         """Say whether the item of a lane was cancelled because its time was up."""
@@ -103,8 +69,8 @@ class LateItems:
         self, n: int, values: list[Any], failures: dict[int, Failure], times: memoryview[float]
     ) -> None:
         """Let an item that never gave up the loop be too late, if it was; nothing could stop it."""
-        if times[n + 1] - times[n] > self._watch.timeout:
-            values[n], failures[n] = None, timed_out(self._watch.timeout, BLOCKED)
+        if times[n + 1] - times[n] > self._deadlines.timeout:
+            values[n], failures[n] = None, timed_out(self._deadlines.timeout, BLOCKED)
 
 
 class Cancellable(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from outpace.drivers._late import AGAIN
+from outpace.flow.deadlines import AGAIN
 from outpace.flow.ending import HURRY
 
 clock = time.perf_counter

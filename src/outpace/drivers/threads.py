@@ -25,7 +25,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 from outpace.drivers._lane import Lane
-from outpace.drivers._late import Watch
 from outpace.errors import WorkerStartError
 from outpace.flow.data import Chunk, Report, Returned
 from outpace.flow.ending import HURRY
@@ -92,9 +91,6 @@ class ThreadWorkers(InThisProcess):
         self._lanes: dict[int, Lane] = {}
         self._threads: dict[int, threading.Thread] = {}
         in_a_fork(self, ThreadWorkers._let_go)
-        # In the hands of a host it is that who keeps the time, since it may be able to kill.
-        timeout = None if call.supervised else call.timeout
-        self._watch = None if timeout is None else Watch(timeout, clock())
 
     def hire(self) -> None:
         """Start one more thread, or go on with those that there are; raise when there is none."""
@@ -124,11 +120,9 @@ class ThreadWorkers(InThisProcess):
         if self._wanted and not self._hire_wanted():
             timeout = 0.0
         with contextlib.suppress(queue.Empty):
-            found += self._take(self._outbox.get(timeout=self._patience(timeout)))
+            found += self._take(self._outbox.get(timeout=timeout))
             while True:
                 found += self._take(self._outbox.get_nowait())
-        if self._watch is not None and self._watch.look_at <= clock():
-            found += self._abandon_late(self._watch)
         return found
 
     def wake(self) -> None:
@@ -140,6 +134,22 @@ class ThreadWorkers(InThisProcess):
         for lane in list(self._lanes.values()):
             if (found := lane.row.running()) is not None:
                 yield lane.number, *found
+
+    @undisturbed
+    def cancel(self, worker: int, index: int) -> None:  # noqa: ARG002 - there is one
+        """Give up the lane that is on a late item; a coroutine is cancelled by its loop at first."""
+        now = clock()
+        for lane in list(self._lanes.values()):
+            found = lane.row.running()
+            if found is None or found[0] != index or now < found[1] + lane.may_take:
+                continue
+            with lane.lock:
+                given_up = lane.give_up(found, now)
+            if given_up is not None:
+                del self._lanes[lane.number]
+                self._start(lane.number)
+                for account in given_up:
+                    self._outbox.put(account)
 
     def interrupt(self) -> None:
         """Have `close` wait for nobody who goes on for long."""
@@ -205,36 +215,11 @@ class ThreadWorkers(InThisProcess):
             raise WorkerStartError(msg) from error
         self._threads[number] = thread
 
-    def _patience(self, timeout: float | None) -> float | None:
-        """Return how long to wait for reports, before looking for items that take too long."""
-        if self._watch is None:
-            return timeout
-        look = max(0.0, self._watch.look_at - clock())
-        return look if timeout is None else min(look, timeout)
-
     def _take(self, account: Account) -> Sequence[Report | Returned]:
         """Return an account that is a report; raise one that is an error of a lane itself."""
         if isinstance(account, BaseException):
             raise account
         return () if account is None else (account,)
-
-    def _abandon_late(self, watch: Watch) -> list[Report | Returned]:
-        """Give up the lanes whose item takes too long; coroutines have been cancelled already."""
-        now = clock()
-        running = [
-            ((lane, found), found[1] + lane.grace)
-            for lane in list(self._lanes.values())
-            if (found := lane.row.running()) is not None
-        ]
-        accounts: list[Report | Returned] = []
-        for lane, found in watch.late(running, now):
-            with lane.lock:
-                given_up = lane.give_up(found, now)
-            if given_up is not None:
-                del self._lanes[lane.number]
-                self._start(lane.number)
-                accounts += given_up
-        return accounts
 
     def _work(self, number: int) -> None:
         """Be one thread: open a lane, carry chunks until told to end."""

@@ -24,7 +24,7 @@ from outpace.errors import UsageError, UsageTypeError
 from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import Open, Pull, Settle, Start
 from outpace.flow.ending import LAST
-from outpace.flow.engine import Engine, Listen, Rest, Step
+from outpace.flow.engine import Cancel, Engine, Listen, Rest, Step
 from outpace.flow.face import FEEDS, Face
 from outpace.flow.feed import Feed
 from outpace.flow.protocol import AsyncWorkers
@@ -321,19 +321,26 @@ class _Work(Generic[T]):
             case Open():
                 self._needed.set()
                 await self._opened.wait()
-            case Start(chunk):
-                if workers is not None:  # else they could not be opened, and all is ending
-                    workers.start(chunk)
             case Settle(settled, positions):
                 engine.ready.extend(self._view(settled, positions))
-            case Listen(patience):
-                if workers is not None:
-                    engine.told(await workers.areports(patience))
             case Rest(pause):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._stirred.wait()
                 self._stirred.clear()
+            case Start() | Cancel() | Listen():
+                if workers is not None:  # else they could not be opened, and all is ending
+                    await self._ask(workers, step)
+
+    async def _ask(self, workers: AsyncWorkers, step: Start | Cancel | Listen) -> None:
+        """Do one step that is the workers'."""
+        match step:
+            case Start(chunk):
+                workers.start(chunk)
+            case Cancel(worker, index):
+                workers.cancel(worker, index)
+            case Listen(patience):
+                self._engine.told(await workers.areports(patience))
 
     # The task that opens and closes.
 

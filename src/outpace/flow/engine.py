@@ -27,6 +27,7 @@ from outpace.flow.account import Account
 from outpace.flow.backlog import ByGroup, InTurn
 from outpace.flow.credit import AIM, Credit, OneByOne, credit_for
 from outpace.flow.data import Failure, Report, Returned, Summary
+from outpace.flow.deadlines import Deadlines
 from outpace.flow.dispatch import Action, Dispatcher
 from outpace.flow.ending import tell
 from outpace.flow.forks import free_in_forks, in_a_fork
@@ -58,7 +59,15 @@ class Rest:
     pause: float | None
 
 
-Step = Action | Listen | Rest
+@dataclass(slots=True, frozen=True)
+class Cancel:
+    """Have this worker put an end to an item: its time is up."""
+
+    worker: int
+    index: int
+
+
+Step = Action | Cancel | Listen | Rest
 
 
 class Engine:
@@ -108,6 +117,7 @@ class Engine:
         self.workers: Workers | None = None
         self.ready: deque[Any] = deque()  # what the user wanted to see, and has not taken yet
         self.parent = 0  # the process whose run it is, where this is a copy in a fork of that
+        self._deadlines: Deadlines | None = None
         self.startup_s = 0.0
         self.began = 0.0
         self.latest = 0.0
@@ -135,6 +145,7 @@ class Engine:
         """
         while not (self.dispatcher.finished or self.abandoned):
             yield from self._actions()
+            yield from self._late()
             if (wait := self._wait()) is not None:
                 yield wait
         if self.source_error is not None:
@@ -146,6 +157,14 @@ class Engine:
             self.dispatcher.stop()
         self.lacking = False
         yield from self.dispatcher.decide(self.clock())
+
+    def _late(self) -> Iterator[Step]:
+        """Yield the items whose time is up."""
+        deadlines, now = self._deadlines, self.clock()
+        if deadlines is not None and deadlines.look_at <= now:
+            running = [((worker, index), since) for worker, index, since in self.running()]
+            for late in deadlines.late(running, now):
+                yield Cancel(*late)
 
     def _wait(self) -> Step | None:
         """Return what there is to wait for, when all that was decided is done; None for nothing."""
@@ -170,8 +189,9 @@ class Engine:
         now = self.clock()
         slow = SLOW_SOURCE if self.dispatcher.reading_held else None
         watched = (one.patience(now) for one in self._observers)
-        waits = [wait for wait in (slow, self.dispatcher.pause(now), *watched) if wait is not None]
-        return min(waits, default=None)
+        late = None if self._deadlines is None else max(0.0, self._deadlines.look_at - now)
+        waits = [slow, late, self.dispatcher.pause(now), *watched]
+        return min((wait for wait in waits if wait is not None), default=None)
 
     # What was done.
 
@@ -213,6 +233,8 @@ class Engine:
         self.workers = workers
         self.began = self.latest = self.clock()
         self.startup_s = self.began - began_opening
+        if (timeout := self.job.call.timeout) is not None:
+            self._deadlines = Deadlines(timeout, self.began)
         for one in self._observers:
             one.opened(self)
         return workers

@@ -107,6 +107,14 @@ class Workers(Protocol):
         """List the processes that the workers are in, for whoever looks at them from outside."""
         ...
 
+    def cancel(self, worker: int, index: int) -> None:
+        """Put an end to an item whose time is up, one way or another: a report will say which.
+
+        It is asked for again while the item goes on. What cancels its items itself, as an event loop
+        does with coroutines, has nothing to do here until they have had the time to unwind.
+        """
+        ...
+
     def wake(self) -> None:
         """Make `reports` return early. For any thread."""
         ...
@@ -138,6 +146,9 @@ class InThisProcess:
     def processes(self) -> list[int]:
         """List this process."""
         return [os.getpid()]
+
+    def cancel(self, worker: int, index: int) -> None:
+        """Do nothing: what runs cannot be stopped, or stops by itself."""
 
     def interrupt(self) -> None:
         """Do nothing: `close` never waits for long."""

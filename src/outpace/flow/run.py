@@ -21,7 +21,7 @@ from outpace.errors import OutpaceError, UsageError
 from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import Open, Pull, Settle, Start
 from outpace.flow.ending import LAST, without_ours
-from outpace.flow.engine import Engine, Listen, Rest
+from outpace.flow.engine import Cancel, Engine, Listen, Rest
 from outpace.flow.face import FEEDS, Face
 from outpace.flow.order import Release
 from outpace.flow.protocol import Workers
@@ -288,6 +288,8 @@ def _carried_out(engine: Engine) -> Iterator[Release]:
                 _workers(engine).start(chunk)
             case Settle(settled, positions):
                 yield settled, positions
+            case Cancel(worker, index):
+                _workers(engine).cancel(worker, index)
             case Listen(patience):
                 engine.told(_workers(engine).reports(patience))
             case Rest(pause):

@@ -25,7 +25,7 @@ from outpace.errors import OutpaceError
 from outpace.flow.credit import IN_HAND, OneByOne
 from outpace.flow.data import Settled
 from outpace.flow.dispatch import Open, Pull, Settle, Start
-from outpace.flow.engine import Engine, Listen, Rest
+from outpace.flow.engine import Cancel, Engine, Listen, Rest
 from outpace.flow.job import Job, is_coroutine_function
 from outpace.futures.calls import Submitted
 from outpace.futures.failing import ExecutorBrokenError, cannot_travel, error_of
@@ -183,6 +183,9 @@ class Manager:
                     engine.workers.start(chunk)
                 case Settle(settled, positions):
                     self._settle(settled, positions)
+                case Cancel(worker, index):
+                    assert engine.workers is not None
+                    engine.workers.cancel(worker, index)
                 case Listen(patience):
                     self._listen(patience)
                 case Rest(pause):

@@ -10,9 +10,10 @@ from __future__ import annotations
 import sys
 
 from outpace.drivers import _lane
-from outpace.drivers._late import GRACE, setup_patience
+from outpace.drivers._late import setup_patience
 from outpace.drivers._setup import needs_loop
 from outpace.errors import UsageError
+from outpace.flow.deadlines import GRACE
 from outpace.flow.protocol import Call, Care, Driver, Host, Workers
 from outpace.flow.signals import undisturbed
 from outpace.hosts.launch.process_group import FEWER

@@ -392,6 +392,15 @@ class Pool:
             else:
                 line.append(suspect)
 
+    def cancel(self, number: int, index: int, now: float) -> None:
+        """Put an end to an item whose time is up, and to its worker."""
+        self._now = now
+        for worker in self._workers.values():
+            if self._timeouts is not None and worker.place.number == number:
+                since = dict(worker.link.running()).get(index)
+                if since is not None:
+                    self._timeouts.late(worker, index, since, now)
+
     # Waiting.
 
     def due(self) -> float | None:

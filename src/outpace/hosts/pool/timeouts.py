@@ -1,11 +1,11 @@
-"""Timeouts of items in workers: read off the boards, kept by killing.
+"""Timeouts of items in workers: kept by killing.
 
-Nothing is sent for it and no item pays: the boards say what runs since when, and one looks only when
-something could be late (`drivers._late.Watch`). A worker with a late item is first asked to write down
-where it is, then killed with all that it has started. Of the items on an event loop, only the one that
-has the loop is late if there is one: the others could not be cancelled because of it, and go back free.
-Of several late ones in threads each is late by itself if the worker still answers; if it does not, one
-of them keeps the GIL, and each runs again alone to see which (`settle`).
+The engine says which item is late (`flow.deadlines`), off the boards that say what runs since when, so
+nothing is sent for it and no item pays. Its worker is first asked to write down where it is, then killed
+with all that it has started. Of the items on an event loop, only the one that has the loop is late if
+there is one: the others could not be cancelled because of it, and go back free. Of several late ones
+in threads each is late by itself if the worker still answers; if it does not, one of them keeps the
+GIL, and each runs again alone to see which (`settle`).
 
 A worker can also stand still while it has items and none of them runs: somebody has stopped it between
 two, or one can't be unpickled to its end. If then nothing moves between it and us for as long as an item
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from outpace.drivers._late import Watch
 from outpace.hosts.pool.state import Doubt, Happened
 from outpace.hosts.pool.worker import Worker
 
@@ -34,41 +33,37 @@ class Timeouts:
 
     def __init__(self, timeout: float, grace: float, now: float) -> None:
         """Look when the first item could be late; coroutines have a grace, to be cancelled in."""
-        self._watch = Watch(timeout + grace, now)
+        self._patience = timeout + grace
+        self.look_at = now + self._patience
         # The workers in which nothing ran at the last look: what they had moved, and since when.
         self._still: dict[Worker, tuple[int, float]] = {}
 
-    @property
-    def look_at(self) -> float:
-        """Say when to look next."""
-        return self._watch.look_at
-
     def look(self, workers: Iterable[Worker], now: float) -> None:
-        """Ask or kill the workers whose time is up."""
-        running: dict[tuple[Worker, int], float] = {}
+        """Kill or spare those that were asked, and ask those that stand still."""
         again, before, self._still = [], self._still, {}
         for worker in (worker for worker in workers if worker.is_at_work):
-            here = {(worker, index): since for index, since in worker.link.running()}
-            state = worker.state
+            here, state = any(worker.link.running()), worker.state
             if state.doubt is Doubt.STILL and (here or worker.link.moved != worker.moved):
                 state.happened(Happened.SPARED)
                 worker.due = None
             if state.doubt is Doubt.TRUSTED:
-                running |= here
                 if not here and worker.out.chunks and self._stands_still(worker, before, now):
                     again.append(self._ask_why_still(worker, now))
             elif worker.due is not None and worker.due <= now:
                 self._kill_or_spare(worker)
             elif worker.due is not None:
                 again.append(worker.due)
-        late: dict[Worker, dict[int, float]] = {}
-        for worker, index in self._watch.late(running.items(), now):
-            late.setdefault(worker, {})[index] = running[worker, index]
-        for worker, items in late.items():
-            if guilty := self._guilty(worker, items):
-                worker.late |= guilty
-                again.append(self._ask_where(worker, now))
-        self._watch.look_at = min(self._watch.look_at, *again, now + self._watch.timeout)
+        self.look_at = min((*again, now + self._patience))
+
+    def late(self, worker: Worker, index: int, since: float, now: float) -> None:
+        """Ask a worker where its late item is, and kill it soon, unless the item is another's victim."""
+        state = worker.state
+        if now < since + self._patience or not worker.is_at_work:
+            return  # a coroutine is cancelled there, and has time to unwind
+        if state.doubt in (Doubt.TRUSTED, Doubt.LATE) and self._is_guilty(worker, index):
+            worker.late[index] = since
+            if state.doubt is Doubt.TRUSTED:
+                self.look_at = min(self.look_at, self._ask_where(worker, now))
 
     def _stands_still(
         self, worker: Worker, before: dict[Worker, tuple[int, float]], now: float
@@ -77,7 +72,7 @@ class Timeouts:
         moved = worker.link.moved
         then, since = before.get(worker, (moved, now))
         self._still[worker] = moved, since if then == moved else now
-        return now - self._still[worker][1] >= self._watch.timeout
+        return now - self._still[worker][1] >= self._patience
 
     @staticmethod
     def _ask_why_still(worker: Worker, now: float) -> float:
@@ -97,13 +92,11 @@ class Timeouts:
         return worker.due
 
     @staticmethod
-    def _guilty(worker: Worker, items: dict[int, float]) -> dict[int, float]:
-        """Return which of the late items it is; none while somebody who is not late has the loop."""
+    def _is_guilty(worker: Worker, index: int) -> bool:
+        """Say whether a late item is late by itself, and not because another one has the loop."""
         board = worker.link.board
         step = None if board is None else board.stepping()
-        if step is not None:
-            return {index: since for index, since in items.items() if index == step[0]}
-        return items
+        return step is None or step[0] == index
 
     @staticmethod
     def _kill_or_spare(worker: Worker) -> None:

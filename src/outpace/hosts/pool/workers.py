@@ -82,6 +82,11 @@ class PoolWorkers:
             self._turn(timeout)
         return self._pool.take_news()
 
+    @undisturbed
+    def cancel(self, worker: int, index: int) -> None:
+        """Put an end to an item whose time is up, by killing its worker."""
+        self._pool.cancel(worker, index, self._clock())
+
     def wake(self) -> None:
         """End the current wait."""
         self._transport.wake()
