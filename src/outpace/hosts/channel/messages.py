@@ -9,8 +9,10 @@ Pure.
 
 from __future__ import annotations
 
+import traceback
 from typing import Any, NamedTuple
 
+from outpace.errors import SetupError
 from outpace.flow.data import Chunk, Report, Returned
 
 # To a worker.
@@ -102,6 +104,13 @@ class Failed(NamedTuple):
     text: str
     trace: str
     in_setup: bool
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failed:
+        """Make it of what opening the driver has raised."""
+        in_setup = isinstance(error, SetupError)
+        cause = (error.__cause__ if in_setup else None) or error
+        return cls(cause, str(error), "".join(traceback.format_exception(cause)), in_setup)
 
 
 class Pong(NamedTuple):

@@ -7,6 +7,7 @@ workers. After `close` no worker, descriptor or shared memory is left.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -92,6 +93,8 @@ class PoolWorkers:
 
     def processes(self) -> list[int]:
         """List the workers' processes, for whoever looks at them from outside."""
+        if not self._transport.traits.isolated:
+            return [os.getpid()]
         return [pid for link in self._pool.links() if (pid := link.pid) is not None]
 
     def _turn(self, timeout: float | None) -> None:
