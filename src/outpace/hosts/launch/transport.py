@@ -299,12 +299,13 @@ class ProcessTransport:
 
     def _patience(self, timeout: float | None) -> float | None:
         """Return how long to listen: not long where a death can be seen only by looking."""
-        most = None
         if self._launcher.is_starting:
             most = START_PATIENCE  # then it is stuck
         elif self._dying and self._launcher.watched() is None:
             most = REAPING
-        return min((one for one in (timeout, most) if one is not None), default=None)
+        else:
+            return timeout
+        return most if timeout is None else min(timeout, most)
 
     def wake(self) -> None:
         """End the current wait."""

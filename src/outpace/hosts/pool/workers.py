@@ -22,6 +22,8 @@ from outpace.hosts.channel.stdio import Relay
 from outpace.hosts.pool.pool import Patience, Pool
 from outpace.hosts.pool.transport import Link, Place, Transport
 
+SAID = (Printed, Logged, Warned)
+
 
 class PoolWorkers:
     """The workers of one run, over a transport."""
@@ -108,7 +110,7 @@ class PoolWorkers:
             events.extend(self._transport.wait(timeout))
         while events:  # what is left when one raises is told later: the closing wants to know
             link, event = events.popleft()
-            if isinstance(event, Printed | Logged | Warned):
+            if isinstance(event, SAID):
                 self._relay.say_again(event)
             pool.told(link, event, self._clock())
         pool.tick(self._clock())

@@ -202,11 +202,11 @@ class _Server:
         """Do what a message says."""
         before = time.thread_time()
         match self._caller.unpack(parcel):
+            case Work(chunk):
+                self._workers.start(chunk)
             case Ping():
                 self._caller.send(Pong())
                 return
-            case Work(chunk):
-                self._workers.start(chunk)
             case _:
                 pass  # no worker is told that twice, or it is the transport that sees to it
         self._carried += cost + time.thread_time() - before
