@@ -1,6 +1,7 @@
 """The registry: names, settings, and a driver in one file that appears everywhere."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,19 @@ def toy_folder(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def host_folder(tmp_path) -> Path:
+    """Give the same with the host of `docs/writing-a-host.md`."""
+    page = (ROOT / "docs" / "writing-a-host.md").read_text()
+    (code,) = re.findall(r"^```python file=desks.py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(code.splitlines()) <= 150
+    (tmp_path / "hosts").mkdir()
+    (tmp_path / "hosts" / "desks.py").write_text(code)
+    plugin = PLUGIN.replace("drivers", "hosts").format(folder=str(tmp_path / "hosts"))
+    (tmp_path / "with_toy.py").write_text(plugin)
+    return tmp_path
+
+
 def run_with_toy(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a program of ours that looks for drivers there too."""
     path = os.pathsep.join([str(folder), str(ROOT / "src")])
@@ -134,6 +148,16 @@ def test_a_driver_in_one_file_is_run_by_the_conformance_tests(toy_folder) -> Non
     passed = [line for line in done.stdout.splitlines() if "PASSED" in line]
     assert any("[toy" in line or "-toy]" in line for line in passed)
     assert any("processes+toy" in line for line in passed)
+
+
+@pytest.mark.slow
+def test_the_host_of_its_page_is_run_by_the_conformance_tests(host_folder) -> None:
+    options = ["-q", "-x", "-p", "with_toy", "-p", "no:xdist", "-p", "no:cacheprovider"]
+    which = "desks and not development"  # those start Pythons that do not look in that folder
+    tests = [f"tests/conformance/test_every_{what}.py" for what in ("model", "ending")]
+    done = run_with_toy(host_folder, "-m", "pytest", *options, *tests, "-k", which)
+    assert done.returncode == 0, done.stdout
+    assert int(re.findall(r"(\d+) passed", done.stdout)[0]) > 200
 
 
 @pytest.mark.parametrize(

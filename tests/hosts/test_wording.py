@@ -12,7 +12,8 @@ from outpace.drivers._lane import Lane
 from outpace.drivers._tasks import AsyncioWorkers
 from outpace.errors import ItemTimeoutError, WorkerLostError
 from outpace.hosts.channel.messages import Died
-from outpace.hosts.crash.wording import SHOWN, Memory, Obituary, late
+from outpace.hosts.crash.exits import Memory
+from outpace.hosts.crash.wording import SHOWN, Obituary, late
 
 posix = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="names Unix signals")
 

@@ -22,6 +22,7 @@ from outpace.hosts.channel.exceptions import Bare, Chain, behind
 from outpace.hosts.channel.framing import NOTHING, Frame, Packed, pack
 from outpace.hosts.channel.messages import (
     Bye,
+    Cancel,
     Done,
     Failed,
     FromWorker,
@@ -46,7 +47,7 @@ Message = ToWorker | FromWorker
 # A message travels as its place in this tuple, and its fields; so none is looked up by a name.
 KINDS: tuple[Any, ...] = (
     *(Work, Done, Returned, Ping, Pong, Ready, Hello, Unreadable, Failed, Bye),
-    *(Printed, Logged, Warned, Locate, Recall, Over),
+    *(Printed, Logged, Warned, Locate, Recall, Over, Cancel),
 )
 NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 

@@ -9,8 +9,10 @@ Pure.
 
 from __future__ import annotations
 
+import traceback
 from typing import Any, NamedTuple
 
+from outpace.errors import SetupError
 from outpace.flow.data import Chunk, Report, Returned
 
 # To a worker.
@@ -58,6 +60,12 @@ class Ping(NamedTuple):
     """A question that any worker answers one of whose threads can run."""
 
 
+class Cancel(NamedTuple):
+    """The request to put an end to an item whose time is up: for who cannot be killed for it."""
+
+    item: int  # its index
+
+
 class Locate(NamedTuple):
     """The request to write down where it is, for an item that is late."""
 
@@ -102,6 +110,13 @@ class Failed(NamedTuple):
     text: str
     trace: str
     in_setup: bool
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failed:
+        """Make it of what opening the driver has raised."""
+        in_setup = isinstance(error, SetupError)
+        cause = (error.__cause__ if in_setup else None) or error
+        return cls(cause, str(error), "".join(traceback.format_exception(cause)), in_setup)
 
 
 class Pong(NamedTuple):
@@ -162,7 +177,7 @@ class Refused(NamedTuple):
 
 
 Said = Printed | Logged | Warned
-ToWorker = Hello | Work | Ping | Locate | Recall | Over
+ToWorker = Hello | Work | Ping | Cancel | Locate | Recall | Over
 OfWorker = Died | Lost | Refused
 FromWorker = Ready | Done | Returned | Unreadable | Failed | Pong | Printed | Logged | Warned | Bye
 Event = FromWorker | OfWorker

@@ -6,7 +6,6 @@ have done. Tested by `tests/hosts/test_wording.py`.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,28 +131,3 @@ def _newest_stacks(last_words: str) -> list[list[Frame]]:
         elif stacks and (found := LINE.fullmatch(line)):
             stacks[-1].append(Frame(found[1], int(found[2]), found[3]))
     return stacks
-
-
-class Memory:
-    """Whether the kernel has killed for want of memory since a moment ago (Linux)."""
-
-    def __init__(self) -> None:
-        """Note how it is now."""
-        self._before = self._count()
-
-    def ran_out(self) -> bool:
-        """Say whether it has, since the last time this was asked."""
-        before, self._before = self._before, self._count()
-        return self._before > before
-
-    @staticmethod
-    def _count() -> int:
-        """Count the kernel's kills, in the whole system: those in our cgroup are among them."""
-        with (
-            contextlib.suppress(OSError, ValueError),
-            open("/proc/vmstat") as file,  # noqa: PTH123 - see machine.CGROUPS
-        ):
-            for line in file:
-                if line.startswith("oom_kill "):
-                    return int(line.split()[1])
-        return 0

@@ -37,8 +37,7 @@ from outpace.hosts.channel.messages import (
     ToWorker,
 )
 from outpace.hosts.channel.selector import Ear
-from outpace.hosts.crash.exits import KILL
-from outpace.hosts.crash.wording import Memory
+from outpace.hosts.crash.exits import KILL, Memory
 from outpace.hosts.launch.launcher import START_PATIENCE, Began, Launched, Launcher, launcher
 from outpace.hosts.launch.process_group import FEWER, Process
 from outpace.hosts.launch.shared_memory import DESCRIPTORS, Shared
@@ -128,7 +127,7 @@ class ProcessLink:
     def _signal(self, number: int) -> None:
         """Send a signal to its process group, now or as soon as that has a number."""
         if self._process is None:
-            self._due = number if self._due is None else max(self._due, number, key=KILL.__eq__)
+            self._due = KILL if KILL in (self._due, number) else number
         else:
             self._process.kill_group(number)
 
@@ -270,9 +269,7 @@ class ProcessTransport:
                 if self._launcher.hears_of(link.launched):
                     self._dying.add(link)
                 else:
-                    link.kill("nobody can say whether it has died")
-                    events.append((link, Died(last_words=link.last_words())))
-                    self._links.pop(link.launched, None)
+                    events.append(self._unseen(link))
         return events
 
     def _news(self) -> list[tuple[ProcessLink, Event]]:
@@ -294,17 +291,27 @@ class ProcessTransport:
                 events.append((link, death))
             else:
                 events.append((link, what))
+        for link in [one for one in self._dying if not self._launcher.hears_of(one.launched)]:
+            events.append(self._unseen(link))  # the launcher has died meanwhile
         self._ear.watch(self._launcher.watched())
         return events
 
+    def _unseen(self, link: ProcessLink) -> tuple[ProcessLink, Event]:
+        """Say of a worker that it has died, as far as anybody can see."""
+        link.kill("nobody can say whether it has died")
+        self._dying.discard(link)
+        self._links.pop(link.launched, None)
+        return link, Died(last_words=link.last_words())
+
     def _patience(self, timeout: float | None) -> float | None:
         """Return how long to listen: not long where a death can be seen only by looking."""
-        most = None
         if self._launcher.is_starting:
             most = START_PATIENCE  # then it is stuck
         elif self._dying and self._launcher.watched() is None:
             most = REAPING
-        return min((one for one in (timeout, most) if one is not None), default=None)
+        else:
+            return timeout
+        return most if timeout is None else min(timeout, most)
 
     def wake(self) -> None:
         """End the current wait."""

@@ -28,6 +28,7 @@ from outpace.flow.protocol import Care, Usage
 from outpace.hosts.channel.codec import untransferable
 from outpace.hosts.channel.messages import (
     Bye,
+    Cancel,
     Died,
     Done,
     Event,
@@ -51,6 +52,7 @@ from outpace.hosts.pool.worker import Worker, failures
 DYING = 0.3  # seconds between the end of the connection of a worker that dies and its own
 GONE = 10.0  # seconds from the killing of a worker to its death: some hang in the kernel, and never die
 LAST_WORD = 1.0  # seconds from a worker's last word to its end: for what it does at exit
+OF_WORKER = (Died, Lost, Refused)  # said by the transport, and not by the worker
 AT_WORK = (Phase.READY, Phase.RETIRING)
 
 
@@ -212,7 +214,7 @@ class Pool:
         if worker is None:
             return  # it is dead, and settled
         try:
-            if isinstance(event, Died | Lost | Refused):
+            if isinstance(event, OF_WORKER):
                 self._learn(worker, event)
             else:
                 worker.heard = now
@@ -393,24 +395,28 @@ class Pool:
                 line.append(suspect)
 
     def cancel(self, number: int, index: int, now: float) -> None:
-        """Put an end to an item whose time is up, and to its worker."""
+        """Put an end to an item whose time is up: with its worker, or by asking that."""
         self._now = now
         for worker in self._workers.values():
-            if self._timeouts is not None and worker.place.number == number:
+            since = None
+            if worker.place.number == number:
                 since = dict(worker.link.running()).get(index)
-                if since is not None:
-                    self._timeouts.late(worker, index, since, now)
+            if since is None:
+                continue
+            if self._timeouts is not None:
+                self._timeouts.late(worker, index, since, now)
+            elif not self._transport.traits.can_kill:
+                worker.link.send(Cancel(index))
 
     # Waiting.
 
     def due(self) -> float | None:
         """Return when to call `tick` at the latest, None for never."""
-        times = list(self._due.values())
+        due = min(self._due.values()) if self._due else None
+        also = self._timeouts.look_at if self._timeouts is not None else None
         if self._shutdown is not None:
-            times.append(self._shutdown.due)
-        elif self._timeouts is not None:
-            times.append(self._timeouts.look_at)
-        return min(times, default=None)
+            also = self._shutdown.due
+        return due if also is None else also if due is None else min(due, also)
 
     def tick(self, now: float) -> None:
         """Do what is due; raise `SetupError` for a setup that does not open."""

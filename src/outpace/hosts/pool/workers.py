@@ -7,6 +7,7 @@ workers. After `close` no worker, descriptor or shared memory is left.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,8 @@ from outpace.hosts.channel.messages import Event, Logged, Printed, Warned
 from outpace.hosts.channel.stdio import Relay
 from outpace.hosts.pool.pool import Patience, Pool
 from outpace.hosts.pool.transport import Link, Place, Transport
+
+SAID = (Printed, Logged, Warned)
 
 
 class PoolWorkers:
@@ -97,6 +100,8 @@ class PoolWorkers:
 
     def processes(self) -> list[int]:
         """List the workers' processes, for whoever looks at them from outside."""
+        if not self._transport.traits.isolated:
+            return [os.getpid()]
         return [pid for link in self._pool.links() if (pid := link.pid) is not None]
 
     def _turn(self, timeout: float | None) -> None:
@@ -110,7 +115,7 @@ class PoolWorkers:
             events.extend(self._transport.wait(timeout))
         while events:  # what is left when one raises is told later: the closing wants to know
             link, event = events.popleft()
-            if isinstance(event, Printed | Logged | Warned):
+            if isinstance(event, SAID):
                 self._relay.say_again(event)
             pool.told(link, event, self._clock())
         pool.tick(self._clock())

@@ -23,7 +23,6 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 import warnings
 from collections.abc import Iterator
 from types import FrameType, SimpleNamespace
@@ -208,10 +207,9 @@ def _see_what_the_caller_sees(seen: Surroundings) -> list[Any]:
 
 def _say_failed(caller: SocketCaller, error: BaseException) -> None:
     """Tell the caller why there can be no work here."""
-    shown = error.__cause__ if isinstance(error, SetupError) and error.__cause__ else error
-    text = "".join(traceback.format_exception(shown))
+    failed = Failed.of(error)
     silence()
-    caller.send(Failed(shown, str(error), text, isinstance(error, SetupError)))
+    caller.send(failed)
 
 
 def _reseed() -> None:

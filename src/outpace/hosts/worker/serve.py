@@ -22,6 +22,7 @@ from outpace.errors import WorkerStartError
 from outpace.flow.data import Report, Returned
 from outpace.flow.protocol import Workers
 from outpace.hosts.channel.messages import (
+    Cancel,
     Done,
     FromWorker,
     Ping,
@@ -202,11 +203,13 @@ class _Server:
         """Do what a message says."""
         before = time.thread_time()
         match self._caller.unpack(parcel):
+            case Work(chunk):
+                self._workers.start(chunk)
+            case Cancel(index):
+                self._workers.cancel(0, index)
             case Ping():
                 self._caller.send(Pong())
                 return
-            case Work(chunk):
-                self._workers.start(chunk)
             case _:
                 pass  # no worker is told that twice, or it is the transport that sees to it
         self._carried += cost + time.thread_time() - before
