@@ -244,11 +244,12 @@ async def cancels_itself_by(item: tuple[int, str]) -> int:
 
 
 @pytest.mark.parametrize("how", ["raising", "raising later", "its task", "a future"])
-def test_an_item_that_is_cancelled_by_itself_is_a_failure_and_costs_no_other(how: str) -> None:
+def test_an_item_that_is_cancelled_by_itself_is_so_and_costs_no_other(how: str) -> None:
     found = outcomes(cancels_itself_by, [(n, how) for n in range(40)], in_flight=3)
     assert [o.index for o in found] == list(range(40))
     assert [o.index for o in found if not o.ok] == list(range(1, 40, 4))
     assert {type(o.error) for o in found if not o.ok} == {asyncio.CancelledError}
+    assert {o.kind for o in found if not o.ok} == {"cancelled"}
 
 
 def test_items_that_cancel_their_task_and_return_leave_lanes_enough() -> None:

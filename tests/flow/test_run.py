@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import gc
 import itertools
@@ -18,6 +19,7 @@ import pytest
 
 import outpace
 from outpace.errors import UsageError
+from outpace.registry import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -594,3 +596,22 @@ def test_items_that_ask_their_own_run_for_a_value_are_told_in_one_line(model: st
     run = outpace.map(double, items(), model=model)
     with pytest.raises(UsageError, match="asked for a value by its own items"):
         list(run)
+
+
+@pytest.mark.parametrize("model", names())
+@pytest.mark.parametrize("error", [asyncio.CancelledError, concurrent.futures.CancelledError])
+def test_an_item_that_was_cancelled_is_told_apart_from_one_that_failed(
+    model: str, error: type[BaseException]
+) -> None:
+    def fn(item: int) -> int:
+        if item == 1:
+            raise error
+        if item == 2:
+            raise LookupError
+        return item
+
+    run = outpace.run(fn, range(4), model=model)
+    assert [outcome.kind for outcome in run] == ["done", "cancelled", "failed", "done"]
+    summary = run.summary
+    assert (summary.done, summary.failed, summary.cancelled) == (2, 1, 1)
+    assert "1 failed, 1 cancelled" in str(summary)

@@ -25,6 +25,7 @@ class Counts:
     failed: int = 0
     timed_out: int = 0
     lost: int = 0
+    cancelled: int = 0
 
 
 class Terminal(io.StringIO):

@@ -36,7 +36,7 @@ from outpace.drivers._meter import Meter
 from outpace.drivers._setup import enter, needs_loop, setup_failed
 from outpace.errors import UsageTypeError
 from outpace.flow.board import Board, Row, Shape
-from outpace.flow.data import Chunk, Failure, Report, Returned
+from outpace.flow.data import Chunk, Failure, Report, Returned, failure_of
 from outpace.flow.deadlines import AGAIN, GRACE
 from outpace.flow.forks import end_fork
 from outpace.flow.protocol import Call
@@ -380,7 +380,7 @@ def failed(error: BaseException, call: Call) -> Failure:
     trace = error.__traceback__
     if trace is not None:  # its first frame is ours, and would only lengthen what the user reads
         BaseException.with_traceback(error, trace.tb_next)  # also where no attribute can be set
-    return Failure(error)
+    return failure_of(error)
 
 
 worker_loading = False  # set by hosts._worker while it loads the function, and so its module

@@ -43,7 +43,7 @@ from outpace.drivers._pace import Pace
 from outpace.drivers._setup import enter, setup_failed
 from outpace.drivers._traced import Traced
 from outpace.flow.board import Board, Place, Row, Shape
-from outpace.flow.data import Chunk, Failure, Report
+from outpace.flow.data import Chunk, Failure, Report, failure_of
 from outpace.flow.ending import HURRY
 from outpace.flow.protocol import Call, InThisProcess, Running
 from outpace.flow.trace import Trace
@@ -362,7 +362,7 @@ class AsyncioWorkers(InThisProcess):
         except asyncio.CancelledError as error:
             if self._closed:
                 raise
-            failure = Failure(error)
+            failure = failure_of(error)
             task = asyncio.current_task()
             cancelled = task is not None and task.cancelling() > 0  # the lane, not only the item
         except BaseException as error:

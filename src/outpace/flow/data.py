@@ -65,6 +65,22 @@ class Failure:
     traceback: str | None = None
 
 
+# The classes that say that what an item awaited was cancelled, by where they are: neither module need be
+# imported for it.
+CANCELLATIONS = {
+    ("asyncio.exceptions", "CancelledError"),
+    ("concurrent.futures._base", "CancelledError"),
+}
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return the end of an attempt that has raised this."""
+    for kind in type(error).__mro__:
+        if (kind.__module__, kind.__name__) in CANCELLATIONS:
+            return Failure(error, "cancelled")
+    return Failure(error)
+
+
 @dataclass(slots=True)
 class Report:
     """Be a worker's account of attempts that ended: columns of one length, in the order they ended.
@@ -268,7 +284,8 @@ UNKNOWN = "not measured"
 class Summary:
     """Be what is known of a run so far.
 
-    `items` are those that have come out: `done`, `failed`, `timed_out` and `lost` add up to it.
+    `items` are those that have come out: `done`, `failed`, `timed_out`, `lost` and `cancelled` add up to
+    it.
     `retries` counts the attempts beyond each item's first. Seconds: `startup_s` until the workers
     were ready, `makespan_s` from then to the last outcome. `throughput` is settled items a second.
     `cpu_s` is what the items took of CPUs, with the programs that they started and waited for; of worker
@@ -287,6 +304,7 @@ class Summary:
     failed: int
     timed_out: int
     lost: int
+    cancelled: int
     retries: int
     startup_s: float
     makespan_s: float
@@ -303,6 +321,7 @@ class Summary:
             (self.failed, "failed"),
             (self.timed_out, "timed out"),
             (self.lost, "lost"),
+            (self.cancelled, "cancelled"),
             (self.retries, "retries" if self.retries > 1 else "retry"),
         )
         bad = "".join(f", {count} {what}" for count, what in counts if count)

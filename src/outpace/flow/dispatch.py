@@ -76,13 +76,14 @@ class Counts:
     failed: int = 0
     timed_out: int = 0
     lost: int = 0
+    cancelled: int = 0
     retries: int = 0
     chunks: int = 0
 
     @property
     def bad(self) -> int:
         """Count the items that ended without a value."""
-        return self.failed + self.timed_out + self.lost
+        return self.failed + self.timed_out + self.lost + self.cancelled
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -181,6 +182,8 @@ class Dispatcher:
                     counts.lost += 1
                 case "timed-out":
                     counts.timed_out += 1
+                case "cancelled":
+                    counts.cancelled += 1
                 case _:
                     counts.failed += 1
         self._releases.extend(self.order.push(settled))

@@ -371,6 +371,7 @@ class Engine:
             failed=counts.failed,
             timed_out=counts.timed_out,
             lost=counts.lost,
+            cancelled=counts.cancelled,
             retries=counts.retries,
             startup_s=self.startup_s + self.opening.startup_s,
             makespan_s=seconds,

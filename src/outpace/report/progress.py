@@ -41,6 +41,7 @@ class SettledCounts(Protocol):
     failed: int
     timed_out: int
     lost: int
+    cancelled: int
 
 
 @dataclass(slots=True, frozen=True)
@@ -165,7 +166,7 @@ class Progress(Observer):
 
 def _bad(counts: SettledCounts) -> int:
     """Count the items that gave no value."""
-    return counts.failed + counts.timed_out + counts.lost
+    return counts.failed + counts.timed_out + counts.lost + counts.cancelled
 
 
 def make_progress(wanted: Any, stream: TextIO | None = None) -> Progress | None:
