@@ -221,13 +221,13 @@ def _engine(
     return Engine(job, chosen, *watching)
 
 
-def _observers(progress: Any) -> list[Observer]:
+def _observers(progress: Any, what: str = "") -> list[Observer]:
     """Return who watches the run: what shows the progress, if that is wanted."""
     if progress is None or progress is False:
         return []
     from outpace.report.progress import make_progress  # noqa: PLC0415 - for who wants to see it
 
-    shown = make_progress(progress)
+    shown = make_progress(progress, what=what)
     return [] if shown is None else [shown]
 
 
@@ -320,7 +320,7 @@ def race(
     setup: Any = None,
     same: Callable[[Any, Any], Any] = operator.eq,
     record: Record = "full",
-    progress: Callable[[str], None] | None = None,
+    progress: bool | Callable[[Snapshot], object] | None = None,
     name: str | None = None,
 ) -> Race:
     """Run the same items under every model, side by side; return the table and what to use.
@@ -334,8 +334,8 @@ def race(
     as in `{"threads": 5, "asyncio": 160}`. `repeat`: how many rounds, by default up to three
     as time allows. `budget`: seconds that the race may take (300); who is not done is stopped, and
     its time extrapolated, or the item named that hangs. `setup`: as in `map`, one for all or one per
-    function. `record`: what is recorded of what ran when, as in `map`, for all alike. `progress` is
-    called with a line of text.
+    function. `record`: what is recorded of what ran when, as in `map`, for all alike. `progress`: as in
+    `map`, pass by pass; a snapshot's `what` says which pass.
 
     Raises `UsageError` or `UsageTypeError` before any work for arguments that cannot work. A model
     that cannot run here is a row of the table that says why. Of a `KeyboardInterrupt`, and of the
@@ -348,6 +348,7 @@ def race(
 
     if name is not None and not isinstance(name, str):
         raise UsageTypeError(f"name is text, not {kind(name)}: {shown(name)}")
+    _observers(progress)  # before any work: it may be none
     runner = RaceRunner(
         functions,
         items,
@@ -359,7 +360,7 @@ def race(
         setup=setup,
         same=same,
         record=record,
-        progress=progress,
+        watch=lambda what: _observers(progress, what),
     )
     return run_race(runner, name, race_table, PICTURES)
 

@@ -126,13 +126,14 @@ def _run_race(
     """Run the race that was asked for."""
     from outpace.racing.api import run_race  # noqa: PLC0415
     from outpace.racing.runner import RaceRunner  # noqa: PLC0415
+    from outpace.report.progress import Progress  # noqa: PLC0415
     from outpace.report.save import PICTURES  # noqa: PLC0415
     from outpace.report.table import race_table  # noqa: PLC0415
 
-    def progress(text: str) -> None:
-        line(text)
+    def say(what: object) -> None:
+        line(str(what))
         if note is not None:
-            note.write(text, runner.budget_s if runner.began else None)
+            note.write(str(what), runner.budget_s if runner.began else None)
 
     runner = RaceRunner(
         list(experiment.functions),
@@ -144,7 +145,8 @@ def _run_race(
         budget=options.budget,
         setup=list(experiment.setup) if experiment.setup else None,
         same=experiment.same,
-        progress=progress,
+        watch=lambda what: [Progress(say, what=what)],
+        say=say,
         board=None if note is None else note.board,
     )
     return run_race(runner, experiment.name, race_table, PICTURES)

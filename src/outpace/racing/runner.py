@@ -25,6 +25,7 @@ from outpace.errors import (
 from outpace.flow.amounts import check_positive, kind, real
 from outpace.flow.board import Board
 from outpace.flow.job import Job, make_job
+from outpace.flow.protocol import Observer
 from outpace.flow.show import shown
 from outpace.flow.signals import Terminated
 from outpace.machine.clocks import LONGEST_WAIT
@@ -45,7 +46,8 @@ from outpace.registry import (
     takes_functions,
 )
 
-Progress = Callable[[str], None]
+Say = Callable[[str], object]
+Watch = Callable[[str], Sequence[Observer]]  # who watches a pass, by what that is called
 
 clock = time.perf_counter
 
@@ -83,7 +85,8 @@ class RaceRunner:
         setup: Any = None,
         same: Same = operator.eq,
         record: str = "full",
-        progress: Progress | None = None,
+        watch: Watch = lambda _what: (),
+        say: Say = lambda _what: None,
         board: Board | None = None,
     ) -> None:
         """Check what was asked, before any work; on `board`, if given, it stands what serial is on."""
@@ -95,8 +98,6 @@ class RaceRunner:
             msg = f"budget is a number of seconds and more than 0, not {shown(budget)}"
             raise UsageError(msg)
         _check_function("same", same)
-        if progress is not None:
-            _check_function("progress", progress)
         # It says what is wrong with them.
         make_job(_first(functions), items, setup=_first(setup), record=record)
         self.items = list(items)
@@ -104,7 +105,7 @@ class RaceRunner:
             msg = "there are no items to race with"
             raise UsageError(msg)
         self.budget_s = min(limit, LONGEST_WAIT)
-        self.same, self.progress = same, progress or (lambda _: None)
+        self.same, self._watch, self._say = same, watch, say
         self.board = board
         self.jobs = _jobs(functions, setup, self.items, record)
         self.racers = [self._racer(name) for name in _with_serial_first(models, self.jobs)]
@@ -114,7 +115,7 @@ class RaceRunner:
 
     def run(self) -> list[Racer]:
         """Run the controls, then all rounds."""
-        self.progress("controls")
+        self._say("controls")
         self.controls = measure_controls()
         self.began = clock()
         serial = self.racers[0]
@@ -234,16 +235,16 @@ class RaceRunner:
         hanging = yet if first is not None and first.hangs else 0
         serial_s = None if first is None else first.makespan_s
         allowed = plan.allowed_s(serial_s, self.left_s, hanging)
-        name, total = racer.model.name, len(self.items)
+        what = f"round {number}  {racer.model.name}"
         assert racer.opening is not None
-        self.progress(f"round {number}  {name}  0/{total}")
+        self._say(what)
         before = clock()
         try:
             trial = run_trial(
                 racer.job,
                 racer.opening,
                 max(0.001, allowed),
-                lambda done: self.progress(f"round {number}  {name}  {done}/{total}"),
+                self._watch(what),
             )
         except (TransferError, WorkerStartError) as error:
             if racer is serial:

@@ -15,7 +15,7 @@ import contextlib
 import gc
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any
 
 from outpace.flow.engine import Engine
 from outpace.flow.job import Job
+from outpace.flow.protocol import Observer
 from outpace.flow.run import releases
 from outpace.flow.signals import Terminated
 from outpace.hosts._usage import peak_bytes
@@ -61,13 +62,13 @@ class Trial:
 
 
 def run_trial(
-    job: Job, opening: Opening, allowed_s: float, progress: Any = lambda _done: None
+    job: Job, opening: Opening, allowed_s: float, observers: Sequence[Observer] = ()
 ) -> Trial:
     """Carry the job out under one model; stop it when it has taken longer than it is allowed.
 
     An interrupt goes on as one, and has as its `trial` what there was by then.
     """
-    a_pass = _Pass(job, opening, progress)
+    a_pass = _Pass(job, opening, observers)
     hosted, inline = opening.of.host is not None, opening.of.driver.inline
     limit = TimeLimit(a_pass.engine, allowed_s, hosted=hosted, inline=inline)
     try:
@@ -91,14 +92,13 @@ def run_trial(
 class _Pass:
     """A run on its way, and what it has shown so far."""
 
-    def __init__(self, job: Job, opening: Opening, progress: Any) -> None:
+    def __init__(self, job: Job, opening: Opening, observers: Sequence[Observer]) -> None:
         """Begin to measure."""
         record = job.call.record
         self.recorder = None if record == "off" else Recorder(record, job.items)
-        self.engine = Engine(job, opening, self.recorder, quiet=True)
+        self.engine = Engine(job, opening, self.recorder, observers, quiet=True)
         gc.collect()  # so that nobody pays for the garbage of the entrant before
         _forget_peak()
-        self._progress = progress
         self._cpu_before, self._delay_before = cpu_s(), run_delay()
         self._began = clock()
         self._results: list[Any] = []
@@ -114,7 +114,6 @@ class _Pass:
                 self._results += [failures.get(p) or values[p] for p in positions]
                 self._walls.append(sum(report.ended[p] - report.started[p] for p in positions))
                 self._cpus.append(report.cpu_s * len(positions) / len(report))
-                self._progress(len(self._results))
 
     def carry_apart(self, allowed_s: float) -> None:
         """Carry the job out in a thread of its own; leave it there when it goes on after its time."""

@@ -50,7 +50,7 @@ class Snapshot:
 
     `failed` counts every item that gave no value. `total` and `left_s` are None when nobody knows.
     `items_per_s` is that of the last seconds. `on` says what each worker is on: its number, the index of
-    its item, and for how many seconds.
+    its item, and for how many seconds. `what` names it where there are several: a pass of a race.
     """
 
     total: int | None
@@ -62,6 +62,7 @@ class Snapshot:
     left_s: float | None
     on: tuple[tuple[int, int, float], ...] = ()
     finished: bool = False
+    what: str = ""
 
     def __str__(self) -> str:
         """Say it in a line."""
@@ -71,6 +72,7 @@ class Snapshot:
             else ""
         )
         parts = [
+            self.what,
             f"{self.settled:,}{of}",
             f"{per_second(self.items_per_s) or 0} items/s",
             f"{self.failed:,} failed" if self.failed else "",
@@ -89,8 +91,10 @@ class Progress(Observer):
         every: float = EVERY,
         *,
         on: Callable[[], Iterable[RunningItem]] = tuple,
+        what: str = "",
     ) -> None:
         """Show snapshots by a function; `on` says what each worker is on, when it is asked."""
+        self._what = what
         self.on = on
         self._show, self._every = show, every
         self._total: int | None = None
@@ -141,7 +145,8 @@ class Progress(Observer):
         elapsed = max(now - self._began, 1e-9)
         bad = _bad(counts)
         speed = counts.settled / elapsed
-        last = Snapshot(self._total, counts.settled, bad, 0, elapsed, speed, 0.0, finished=True)
+        facts = self._total, counts.settled, bad, 0, elapsed, speed, 0.0
+        last = Snapshot(*facts, finished=True, what=self._what)
         self._show(last)
 
     def _snapshot(self, counts: SettledCounts, in_flight: int, now: float) -> Snapshot:
@@ -160,6 +165,7 @@ class Progress(Observer):
             elapsed_s=now - self._began,
             items_per_s=speed,
             left_s=left,
+            what=self._what,
             on=tuple((w, index, now - at) for w, index, at in self.on() if index is not None),
         )
 
@@ -169,7 +175,7 @@ def _bad(counts: SettledCounts) -> int:
     return counts.failed + counts.timed_out + counts.lost + counts.cancelled
 
 
-def make_progress(wanted: Any, stream: TextIO | None = None) -> Progress | None:
+def make_progress(wanted: Any, stream: TextIO | None = None, *, what: str = "") -> Progress | None:
     """Return what `progress=` asked for: None or False nothing, True a display, a callable is called.
 
     A callable gets a `Snapshot`, ten times a second at most and once at the end, in the thread that
@@ -180,14 +186,14 @@ def make_progress(wanted: Any, stream: TextIO | None = None) -> Progress | None:
     if wanted is True:
         stream = stream or sys.stderr
         if (notebook := _notebook()) is not None:
-            return Progress(notebook)
+            return Progress(notebook, what=what)
         if stream is None:
             return None  # a shell has closed it
         if stream.isatty():
-            return Progress(Screen(stream))
-        return Progress(LogLines(stream), PLAIN_EVERY)
+            return Progress(Screen(stream), what=what)
+        return Progress(LogLines(stream), PLAIN_EVERY, what=what)
     if callable(wanted):
-        return Progress(wanted)
+        return Progress(wanted, what=what)
     raise UsageTypeError(f"progress is True, None or a function to call, not {shown(wanted)}")
 
 
