@@ -42,16 +42,16 @@ def test_what_is_dropped_does_not_go() -> None:
     for backlog in (InTurn(), ByGroup(2)):
         for first in (0, 3):
             backlog.push(Chunk(first, list("xyz")), list("xyz"))
-        backlog.keep(3)
+        backlog.keep(3, in_order=True)
         assert popped(backlog) == [0, 1, 2]
 
 
 def test_no_group_has_more_out_than_it_may() -> None:
     backlog = grouped("aaabba", most=2)
     assert popped(backlog) == [0, 1, 3, 4]
-    backlog.ended([1], 0.0)
+    backlog.ended([1])
     assert popped(backlog) == [2]
-    backlog.ended([0, 2], 0.0)
+    backlog.ended([0, 2])
     assert popped(backlog) == [5]
 
 
@@ -78,7 +78,7 @@ def test_starts_of_a_group_are_evenly_spaced_and_of_two_not_one_after_the_other(
 def test_what_comes_again_is_of_its_group_and_goes_before_younger_ones() -> None:
     backlog = grouped("abab", most=1)
     assert popped(backlog) == [0, 1]
-    backlog.ended([0], 0.0)
+    backlog.ended([0])
     backlog.push_front([Chunk(0, ["a"], attempt=2)])
     assert popped(backlog) == [0]
 
@@ -90,10 +90,10 @@ def test_of_groups_that_are_through_nothing_is_kept() -> None:
             now = n / 100
             backlog.push(Chunk(n, [n]), [n])
             assert popped(backlog, now) == [n]
-            backlog.ended([n], now)
+            backlog.ended([n])
             backlog.forget([n])
         assert backlog.pop(1, 100.0) is None
-        assert not backlog._key_of
+        assert not backlog._group_of
         assert not backlog._groups
 
 
@@ -118,7 +118,7 @@ def test_every_item_goes_once_and_no_group_has_too_many(data: st.DataObject) -> 
             assert most is None or Counter(keys[i] for i in out)[keys[index]] <= most
         elif out:
             index = out.pop(data.draw(st.integers(0, len(out) - 1), "which ends"))
-            backlog.ended([index], now)
+            backlog.ended([index])
             if data.draw(st.booleans(), "again"):
                 backlog.push_front([Chunk(index, [keys[index]])])
             else:
@@ -129,4 +129,33 @@ def test_every_item_goes_once_and_no_group_has_too_many(data: st.DataObject) -> 
             assert due is not None, "nothing is out, nothing may go, and no time will help"
             now = max(now, due)
     assert sorted(gone) == list(range(len(keys)))
+    assert backlog.items == 0
+
+
+def test_where_nothing_need_be_in_order_only_what_was_out_before_stays() -> None:
+    backlog = grouped("abab", most=1)
+    assert popped(backlog) == [0, 1]
+    backlog.ended([0])
+    backlog.push_front([Chunk(0, ["a"], attempt=2)])
+    backlog.keep(10, in_order=False)
+    assert popped(backlog) == [0]
+    assert backlog.items == 0
+
+
+def test_a_key_is_looked_up_once_whatever_becomes_of_it() -> None:
+    class Key:
+        looked_up = 0
+
+        def __hash__(self) -> int:
+            Key.looked_up += 1
+            return Key.looked_up
+
+    backlog = ByGroup(1)
+    backlog.push(Chunk(0, [0]), [Key()])
+    assert popped(backlog) == [0]
+    backlog.ended([0])
+    backlog.push_front([Chunk(0, [0])])
+    assert popped(backlog) == [0]
+    backlog.ended([0])
+    backlog.forget([0])
     assert backlog.items == 0

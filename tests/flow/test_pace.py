@@ -39,6 +39,10 @@ def test_the_rate_holds_for_what_is_awaited_too() -> None:
     assert found[-1] - found[0] >= 0.2 - 0.05
 
 
+async def adouble(item: int) -> int:
+    return 2 * item
+
+
 class Busy:
     """How many of each group are at work at once."""
 
@@ -133,6 +137,50 @@ def test_a_group_that_cannot_be_told_from_others_fails_its_item() -> None:
     assert isinstance(outcome.error, TypeError)
 
 
+def test_what_a_groups_key_raises_fails_its_item() -> None:
+    class Odd:
+        def __init__(self, item: int) -> None:
+            self.item = item
+
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            if isinstance(other, Odd) and 2 in (self.item, other.item):
+                raise LookupError
+            return self is other
+
+    together = threading.Barrier(3)  # so that there are other groups when the third is looked up
+    run = outpace.run(
+        lambda _: together.wait(60), range(4), model="threads", in_flight=4, group=Odd, per_group=1
+    )
+    assert [outcome.kind for outcome in run] == ["done", "done", "failed", "done"]
+
+
+def test_after_stop_nothing_of_a_group_starts_that_has_waited() -> None:
+    started: list[int] = []
+    run = outpace.map(
+        started.append,
+        range(1_000),
+        model="threads",
+        in_flight=8,
+        ordered=False,
+        group=lambda item: item % 100 == 99,
+        per_group=1,
+    )
+    for _ in range(5):
+        next(run)
+    run.stop()
+    before = len(started)
+    list(run)
+    assert len(started) <= before + 2
+
+
+def test_a_rate_holds_up_starts_and_not_the_end() -> None:
+    assert list(outpace.map(str, [1], model="threads", rate=1e-6)) == ["1"]
+    assert list(outpace.map(str, iter([1]), model="serial", rate=1e-6)) == ["1"]
+
+
 def test_a_run_that_is_stopped_while_items_wait_for_their_groups_ends() -> None:
     run = outpace.run(
         now, range(500), model="threads", in_flight=4, group=lambda _: 0, group_rate=50
@@ -173,6 +221,9 @@ def test_retries_keep_to_the_group() -> None:
         ({"per_group": 1, "group_rate": 2}, UsageError, "per_group= and group_rate= needs group="),
         ({"group": len}, UsageError, "group= alone does nothing"),
         ({"rate": 5, "chunk": 10}, UsageError, "no chunk=10"),
+        ({"rate": 1e-300}, UsageError, "rate must be between 1e-06 and 1e\\+09 starts a second"),
+        ({"rate": 10**400}, UsageError, "rate must be between"),
+        ({"group": adouble, "per_group": 1}, UsageTypeError, "this is a coroutine function"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_one_line_before_any_work(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import signal
-import sqlite3
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import outpace
-from outpace.errors import UsageError
-from outpace.flow.source import SLOW
+from outpace.errors import OutpaceError, UsageError
+from outpace.flow.credit import AIM
 from outpace.registry import names
 
 if TYPE_CHECKING:
@@ -39,123 +39,46 @@ async def adouble(item: int) -> int:
 
 
 @pytest.mark.parametrize("model", [*names(), "auto"])
-def test_what_is_ready_does_not_wait_for_a_slow_iterable(model: str) -> None:
-    more = threading.Event()
-
-    def items() -> Iterator[int]:
-        yield 0
-        time.sleep(2 * SLOW)
-        yield 1
-        more.wait(NEVER)
-        yield 2
-
-    run = outpace.map(double, items(), model=model)
-    assert [next(run), next(run)] == [0, 2]
-    assert not more.is_set()
-    more.set()
-    assert list(run) == [4]
-
-
-def test_an_iterable_is_never_touched_by_two_threads_at_once_nor_read_further_than_asked() -> None:
-    inside, touched, read = threading.Lock(), [], itertools.count()
-
-    class Items:
-        def __iter__(self) -> Items:
-            return self
-
-        def __next__(self) -> int:
-            assert inside.acquire(blocking=False), "two threads at once"
-            try:
-                touched.append(threading.get_ident())
-                time.sleep(2 * SLOW if len(touched) == 2 else 0)
-                return next(read)
-            finally:
-                inside.release()
-
-    with outpace.map(double, Items(), model="threads", in_flight=2) as run:
-        assert [next(run) for _ in range(20)] == list(range(0, 40, 2))
-        assert len(set(touched)) == 2  # here at first, and then on the side
-        assert next(read) < 200
-
-
-def test_a_quick_iterable_has_no_thread_of_its_own() -> None:
+def test_a_plain_iterable_is_read_in_the_callers_thread_however_slow_it_is(model: str) -> None:
+    """Much that Python programs read can be used in one thread only."""
     touched = set()
 
     def items() -> Iterator[int]:
-        for n in range(1_000):
+        for n in range(5):
             touched.add(threading.get_ident())
+            time.sleep(2 * AIM)
             yield n
 
-    assert list(outpace.map(double, items(), model="serial")) == list(range(0, 2_000, 2))
+    assert list(outpace.map(double, items(), model=model)) == [0, 2, 4, 6, 8]
     assert touched == {threading.get_ident()}
 
 
-def test_what_can_be_read_in_one_thread_only_stays_there() -> None:
+def test_what_goes_side_by_side_with_a_run_is_read_in_the_callers_thread_too() -> None:
+    touched = set()
+
     def items() -> Iterator[int]:
-        database = sqlite3.connect(":memory:")
-        rows = database.execute("values (1), (2), (3), (4)")
-        for (number,) in rows:
-            time.sleep(2 * SLOW)
-            yield number
-        database.close()
-
-    def through() -> Iterator[int]:
-        yield from items()
-
-    for made in (items, through):
-        assert list(outpace.map(double, made(), model="threads")) == [2, 4, 6, 8]
-
-
-def test_an_error_of_a_slow_iterable_comes_after_everything_before_it() -> None:
-    def items() -> Iterator[int]:
-        for n in range(3):
-            time.sleep(2 * SLOW)
+        for n in range(5):
+            touched.add(threading.get_ident())
             yield n
-        raise LookupError("no more")
 
-    run = outpace.map(double, items(), model="threads")
-    assert [next(run), next(run), next(run)] == [0, 2, 4]
-    with pytest.raises(LookupError, match="no more"):
-        next(run)
-
-
-def test_a_slow_generator_that_is_left_is_closed() -> None:
-    closed, may_go_on = threading.Event(), threading.Event()
-
-    def items() -> Iterator[int]:
-        try:
-            yield 0
-            time.sleep(2 * SLOW)
-            yield 1
-            may_go_on.wait(NEVER)
-            yield 2
-        finally:
-            closed.set()
-
-    for value in outpace.map(double, items(), model="threads"):
-        if value == 2:
-            may_go_on.set()
-            break
-    assert closed.wait(NEVER)
+    stage = outpace.map(double, range(5), model="threads")
+    both = outpace.map(lambda x, y: x + y, stage, items(), model="serial")
+    assert list(both) == [0, 3, 6, 9, 12]
+    assert touched == {threading.get_ident()}
 
 
-def test_awaited_a_slow_iterable_holds_up_neither_the_loop_nor_what_is_ready() -> None:
-    more = threading.Event()
+def test_a_run_that_had_begun_goes_on_where_it_was() -> None:
+    closed_in = []
 
-    def items() -> Iterator[int]:
-        yield 0
-        time.sleep(2 * SLOW)
-        yield 1
-        more.wait(NEVER)
-        yield 2
+    @contextlib.contextmanager
+    def setup() -> Iterator[None]:
+        yield
+        closed_in.append(threading.get_ident())
 
-    async def main() -> list[int]:
-        run = outpace.amap(adouble, items(), model="asyncio")
-        found = [await anext(run), await anext(run)]
-        more.set()
-        return found + [value async for value in run]
-
-    assert asyncio.run(main()) == [0, 2, 4]
+    stage = outpace.map(lambda item, _: item, range(10), model="serial", setup=setup)
+    assert next(stage) == 0
+    assert list(outpace.map(double, stage, model="serial")) == list(range(2, 20, 2))
+    assert closed_in == [threading.get_ident()]
 
 
 # Runs that feed runs.
@@ -343,3 +266,34 @@ def test_a_ctrl_c_ends_all_stages_and_is_said_once(
     assert stage._engine.over
     assert capfd.readouterr().err.count("interrupted: ") == 1
     gate.let_through()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"model": "process"},
+        {"workers": 0},
+        {"ordered": "yes"},
+        {"max_items": 0},
+        {"progress": "yes"},
+        {"rate": 0},
+    ],
+)
+def test_a_call_that_is_refused_leaves_the_run_as_it_was(wrong: dict[str, Any]) -> None:
+    stage = outpace.map(double, range(3), model="serial")
+    with pytest.raises(OutpaceError):
+        outpace.map(half, stage, **wrong)
+    assert list(outpace.map(half, stage, model="serial")) == [0, 1, 2]
+
+
+def test_a_run_beside_itself_is_refused_and_left_as_it_was() -> None:
+    stage = outpace.map(double, range(3), model="serial")
+    with pytest.raises(UsageError, match="it can feed only one"):
+        outpace.map(max, stage, stage)
+    assert list(stage) == [0, 2, 4]
+
+
+def test_a_race_takes_the_values_of_a_run() -> None:
+    stage = outpace.map(double, range(3), model="serial")
+    entrants = outpace.race(half, stage, models=["serial"], repeat=1).entrants
+    assert [entrant.status for entrant in entrants] == ["ran"]

@@ -17,6 +17,8 @@ from outpace.errors import UsageError, UsageTypeError
 from outpace.flow.show import shown
 from outpace.machine.clocks import LONGEST_WAIT
 
+SLOWEST, FASTEST = 1e-6, 1e9  # starts a second: one in eleven days, and more than there can be
+
 
 def whole(value: Any) -> int | None:
     """Return a whole number as Python's own, None for whatever is none."""
@@ -73,10 +75,13 @@ def check_rate(name: str, value: object) -> float | None:
     if number is None:
         msg = f"{name} must be a number of starts a second, not {kind(value)}: {shown(value)}"
         raise UsageTypeError(msg)
-    if not 0 < number < float("inf"):
+    if not number > 0:
         msg = f"{name} must be a number of starts a second above 0, not {shown(number)}; "
         raise UsageError(f"{msg}leave it out for as many as there can be")
-    return number
+    if not SLOWEST <= number <= FASTEST:
+        msg = f"{name} must be between {SLOWEST:g} and {FASTEST:g} starts a second, not {shown(number)}"
+        raise UsageError(msg)
+    return float(number)
 
 
 def check_flag(name: str, value: object) -> bool:

@@ -25,7 +25,7 @@ from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import Open, Pull, Settle, Start
 from outpace.flow.ending import LAST
 from outpace.flow.engine import Cancel, Engine, Listen, Rest, Step
-from outpace.flow.face import FEEDS, Face
+from outpace.flow.face import FEEDS, Face, take_for
 from outpace.flow.feed import Feed
 from outpace.flow.protocol import AsyncWorkers
 from outpace.flow.run import CLOSED, LEFT, USED_UP
@@ -50,6 +50,7 @@ class AsyncRun(Face, Generic[T]):
         self, engine: Engine, view: Callable[[Settled, Sequence[int]], Iterator[T]]
     ) -> None:
         """Start nothing yet: the first value asked for does."""
+        take_for(engine)
         self._engine = engine
         self._work = _Work(engine, view)
         self._over = ""  # why no loop over it can begin any more
@@ -130,6 +131,10 @@ class AsyncRun(Face, Generic[T]):
         self._over = self._over or CLOSED
         self._engine.ready.clear()
         await self._work.aclose()
+
+    async def end(self) -> None:
+        """End it, and wait for that."""
+        await self.aclose()
 
     def leave(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have the loop close it soon, unless it is over: whoever leaves it does not wait for that."""
@@ -398,9 +403,7 @@ async def _read_to_the_end(source: InPlace) -> None:
     """Wait until nothing is read any more on the side."""
     over, loop = asyncio.Event(), asyncio.get_running_loop()
     if source.when_over(partial(_call_soon, loop, over.set)):
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(source.patience):
-                await over.wait()
+        await over.wait()
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, what: Callable[[], object]) -> None:

@@ -154,15 +154,15 @@ class Dispatcher:
         self._exhausted = self._stopped = True
         while self._resting:
             self._leave(heapq.heappop(self._resting)[2])
-        self.backlog.keep(self.begun)
+        self.backlog.keep(self.begun, in_order=self.keep_order_window)
 
     def observe(self, report: Report | Returned, now: float = 0.0) -> Settled | None:
         """Take in what a worker said; return the attempts that have ended, None where none has."""
         if isinstance(report, Returned):
-            self._take_back(report, now)
+            self._take_back(report)
             return None
         settled = Settled(report, *self._out.match(report.indexes))
-        self.backlog.ended(report.indexes, now)
+        self.backlog.ended(report.indexes)
         self.credit.learn(report)
         final: Settled | None = settled
         if report.failures and self.retry is not None and not self._stopped:
@@ -253,10 +253,13 @@ class Dispatcher:
             yield from self._settle()
         self.reading_held, self._due = False, None
         while not self.reading_held and (room := self._room()) > 0:
-            if (allowed := self.gate.room(now)) <= 0:
+            allowed = self.gate.room(now)
+            yield from self._pull(
+                min(room, max(1, allowed)), now
+            )  # one, to know whether there is one
+            if allowed <= 0:
                 self._due = self.gate.due() if self._is_more else None
                 break
-            yield from self._pull(min(room, allowed), now)
             if not self.has_workers and self.backlog.items:
                 self.has_workers = True
                 yield Open()
@@ -306,11 +309,11 @@ class Dispatcher:
             return True
         return self._next - self.order.expected < max(EARLY, 4 * self.credit.held)
 
-    def _take_back(self, returned: Returned, now: float) -> None:
+    def _take_back(self, returned: Returned) -> None:
         """Let unstarted items wait again, before all others and in their order."""
         rest = self._out.take_rest(returned.indexes)
         runs = [rest] if rest is not None else self._take_each(returned)
-        self.backlog.ended(returned.indexes, now)
+        self.backlog.ended(returned.indexes)
         self.backlog.push_front(runs)
 
     def _take_each(self, returned: Returned) -> list[Chunk]:

@@ -213,13 +213,10 @@ class Engine:
             return
         for item in items:
             try:
-                key = group(item)
-                hash(key)
-            except Exception as error:  # noqa: BLE001 - the user's function
+                dispatcher.admit([item], now, [group(item)])
+            except Exception as error:  # noqa: BLE001 - the user's function, and what its keys do
                 annotate(error, "raised by group=, which is to return the group of its item")
                 dispatcher.refuse(item, Failure(error), now)
-            else:
-                dispatcher.admit([item], now, [key])
         self._end_at_error()
 
     def begin(self) -> float:

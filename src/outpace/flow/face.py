@@ -21,14 +21,22 @@ class Face:
     _engine: Engine
     _over: str
 
+    @property
+    def has_begun(self) -> bool:
+        """Say whether its workers were opened by somebody already."""
+        return self._engine.workers is not None
+
     def become_source(self) -> None:
-        """Be the items of another run from here on; raise `UsageError` where it cannot be."""
+        """Be the items of another run from here on."""
+        self._engine.feeds = True
+
+    def check_source(self) -> None:
+        """Raise `UsageError` where it cannot be the items of another run."""
         if self._engine.feeds:
             raise UsageError(FEEDS.format("; it can feed only one: keep its values in a list"))
         if self._over:
             how = {"next": "next(run)", "call": "map", "keep": "list(run)"}
             raise UsageError(self._over.format_map(how))
-        self._engine.feeds = True
 
     def values(self) -> Iterator[Any]:
         """Yield the values: for the run that they feed."""
@@ -38,9 +46,9 @@ class Face:
         """Yield the values to who awaits them: for the run that they feed."""
         raise NotImplementedError
 
-    async def aclose(self) -> None:
-        """End it, and wait for that."""
-        raise NotImplementedError
+    async def end(self) -> None:
+        """End it, and wait for that where that does not hold up a loop."""
+        self.end_soon()
 
     def end_soon(self, *, hurry: bool = False) -> None:
         """Have whoever carries it out end it, as soon as he can. For any thread."""
@@ -75,3 +83,29 @@ class Face:
         """Show itself in a notebook, once it has begun with its summary."""
         begun = self._engine.dispatcher.counts.settled
         return as_html(repr(self), str(self._engine.summary()) if begun else None)
+
+
+def take_for(engine: Engine) -> None:
+    """Have the runs among an engine's items feed that one from here on; raise where one cannot.
+
+    The last thing that a door does: a call that is refused leaves them to whoever has them.
+    """
+    runs = runs_of(engine.job.items)
+    for n, run in enumerate(runs):
+        run.check_source()
+        if any(run is other for other in runs[:n]):
+            raise UsageError(FEEDS.format("; it can feed only one: keep its values in a list"))
+    for run in runs:
+        run.become_source()
+
+
+def runs_of(items: Any) -> list[Face]:
+    """Return the runs that items are, or consist of."""
+    parts = items.parts if isinstance(items, SideBySide) else (items,)
+    return [one for one in parts if isinstance(one, Face)]
+
+
+class SideBySide:
+    """Items of several iterables: `parts`."""
+
+    parts: tuple[Any, ...]

@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any
 
 from outpace.flow.engine import Engine
-from outpace.flow.face import Face
+from outpace.flow.face import Face, runs_of
 from outpace.flow.rows import avalues
 from outpace.flow.source import AHEAD, MOST_AHEAD
 
@@ -59,8 +59,8 @@ class Feed:
         self._closing = True
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        if isinstance(self._engine.job.items, Face):  # it ends with the run that it feeds
-            await self._engine.job.items.aclose()
+        for run in runs_of(self._engine.job.items):  # they end with the one that they feed
+            await run.end()
 
     async def _read(self) -> None:
         """Read one item after another while any are asked for."""

@@ -20,7 +20,6 @@ from outpace.flow.amounts import (
     whole,
 )
 from outpace.flow.data import Record
-from outpace.flow.face import Face
 from outpace.flow.protocol import Call, Care
 from outpace.flow.retry import Retry
 from outpace.flow.rows import AsyncRows, Rows, Spread
@@ -102,9 +101,6 @@ def make_job(
     call = Call(called, setup, is_async=is_coroutine_function(fn), timeout=timeout)
     if recorded != call.record:
         call = replace(call, record=recorded)
-    for each in iterables:
-        if isinstance(each, Face):
-            each.become_source()
     return Job(
         call,
         items,
@@ -135,6 +131,11 @@ def make_pace(
     if not (group is None or callable(group)):
         msg = f"group must be a function of the item that returns its group, not {kind(group)}"
         raise UsageTypeError(f"{msg}: {shown(group)}")
+    if is_coroutine_function(group) or inspect.isgeneratorfunction(group):
+        what = "coroutine" if is_coroutine_function(group) else "generator"
+        raise UsageTypeError(
+            f"group must return the group of its item, and this is a {what} function"
+        )
     pace = Pace(
         check_rate("rate", rate),
         group,

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any
 
 from outpace.errors import UsageTypeError
-from outpace.flow.face import Face
+from outpace.flow.face import Face, SideBySide
 
 Row = tuple[Any, ...]
 
@@ -52,11 +52,11 @@ def _as_row(item: Any) -> Row:
         ) from None
 
 
-class Rows:
+class Rows(SideBySide):
     """Iterables side by side: tuples of an item of each, until the shortest ends."""
 
     def __init__(self, iterables: tuple[Iterable[Any] | AsyncIterable[Any], ...]) -> None:
-        self.parts: tuple[Any, ...] = iterables
+        self.parts = iterables
 
     def __iter__(self) -> Iterator[Row]:
         return zip(*map(values, self.parts), strict=False)

@@ -22,7 +22,7 @@ from outpace.flow.data import Settled, Summary
 from outpace.flow.dispatch import Open, Pull, Settle, Start
 from outpace.flow.ending import LAST, without_ours
 from outpace.flow.engine import Cancel, Engine, Listen, Rest
-from outpace.flow.face import FEEDS, Face
+from outpace.flow.face import FEEDS, Face, take_for
 from outpace.flow.order import Release
 from outpace.flow.protocol import Workers
 from outpace.flow.show import said
@@ -65,6 +65,7 @@ class Run(Face, Generic[T]):
         self, engine: Engine, view: Callable[[Settled, Sequence[int]], Iterator[T]]
     ) -> None:
         """Start nothing yet: the first value asked for does."""
+        take_for(engine)
         self._engine = engine
         self._view = view
         self._releases = releases(engine)

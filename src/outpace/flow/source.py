@@ -1,19 +1,18 @@
-"""Where items come from: read here while that is quick, and on the side from the first slow one on.
+"""Where items come from: read where the run is carried out, or, of another run, on the side.
 
-An iterable is read in the thread that carries the run out, a few items at a time. One that has let it
-wait for `SLOW` is read on by a thread of its own, only as far as the engine has asked, so that results
-that are ready never wait for it. It is never touched by two threads at once. What can be used in one
-thread only (a cursor of SQLite, or a generator that has one) stays where it is.
+An iterable is read by the thread that carries the run out, a few items at a time. It is not read in any
+other, though results that are ready then wait for a slow one: much that Python programs read can be used
+in one thread only, or must not be touched once the run has been left (docs/design.md, Rejected).
 
-A run that is given as items (`outpace.map(parse, outpace.fetch(urls))`) is carried on there as well,
-some of its values ahead, so that stages work side by side; it ends with the run that it feeds.
+A run that is given as items (`outpace.map(parse, outpace.fetch(urls))`) is carried on by a thread of
+its own, some of its values ahead, so that stages work side by side; it ends with the run that it feeds.
+Not so one that had begun before, or that goes side by side with an iterable that may belong to a thread.
 Tested by `tests/flow/test_source.py`.
 """
 
 from __future__ import annotations
 
 import contextvars
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,16 +21,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from outpace.flow.credit import AIM
-from outpace.flow.ending import LAST
-from outpace.flow.face import Face
+from outpace.flow.ending import HURRY
+from outpace.flow.face import Face, runs_of
 from outpace.flow.rows import Rows, values
 
 if TYPE_CHECKING:
     from outpace.flow.engine import Engine
 
-SLOW = AIM  # seconds for one item from which nobody is to wait for the next
 AHEAD = 2  # values of a run that wait, for each item that the workers may hold here
 MOST_AHEAD = 1_024  # and in all
+COLLECTIONS = (list, tuple, range, str, bytes, dict, set, frozenset)  # can be read in any thread
 ENDED = object()
 
 
@@ -54,16 +53,17 @@ class Source(Protocol):
 def open_source(engine: Engine) -> InPlace:
     """Return what reads the items of an engine's job."""
     items: Any = engine.job.items
-    parts = items.parts if isinstance(items, Rows) else [items]
-    runs = [one for one in parts if isinstance(one, Face)]
     source = InPlace(engine, values(items))
-    if runs:
+    runs = runs_of(items)
+    parts = items.parts if isinstance(items, Rows) else (items,)
+    may_move = all(isinstance(one, (Face, *COLLECTIONS)) for one in parts)
+    if runs and may_move and not any(run.has_begun for run in runs):
         source.go_aside(runs)
     return source
 
 
 class InPlace:
-    """An iterable that is read by whoever asks, until it turns out to be slow."""
+    """An iterable that is read by whoever asks, unless it is read on the side."""
 
     def __init__(self, engine: Engine, items: Iterator[Any]) -> None:
         """Read nothing yet."""
@@ -77,31 +77,26 @@ class InPlace:
             self._beside.pull(room)
             return
         engine, clock = self._engine, self._engine.clock
-        began = before = clock()
-        until, slow = began + AIM, False
+        began = clock()
+        until = began + AIM
         taken: list[Any] = []
         try:
-            while len(taken) < room and before < until:
+            while len(taken) < room and clock() < until:
                 wanted, had = min(room - len(taken), len(taken) or 1), len(taken)  # 1, 1, 2, 4, …
                 taken.extend(islice(self._items, wanted))
                 if len(taken) - had < wanted:
                     engine.dispatcher.exhaust()
                     break
-                now = clock()
-                slow, before = now - before >= SLOW * wanted, now
         except BaseException as error:
             engine.dispatcher.exhaust()
             if not isinstance(error, Exception):
                 raise
             engine.source_error = error
-        now = clock()
-        engine.admit(taken, now)
-        engine.has_read(now - began)
-        if slow and not _is_bound_to_its_thread(self._items):
-            self.go_aside()
+        engine.admit(taken, clock())
+        engine.has_read(clock() - began)
 
-    def go_aside(self, runs: Sequence[Face] = ()) -> None:
-        """Have it read by a thread of its own from here on, unless there can be none."""
+    def go_aside(self, runs: Sequence[Face]) -> None:
+        """Have it read by a thread of its own, unless there can be none."""
         with suppress(RuntimeError):  # it cannot start: too many, or the interpreter ends
             self._beside = Beside(self._engine, self._items, runs)
             self._items = iter(())
@@ -116,21 +111,13 @@ class InPlace:
         if self._beside is not None:
             self._beside.close(hurry=hurry)
 
-    @property
-    def patience(self) -> float | None:
-        """Say how long to wait for the end of the reading: for who is stuck there only a moment."""
-        return LAST if self._beside is None else self._beside.patience
-
     def when_over(self, call: Callable[[], object]) -> bool:
         """Have something called once nothing is read any more; say whether it will be."""
         return self._beside is not None and self._beside.when_over(call)
 
 
 class Beside:
-    """An iterable that is read by a thread of its own, as far as it was asked to.
-
-    With `runs` that it takes its items from, these are ended with it, and read ahead.
-    """
+    """Items of `runs`, which are carried on by a thread of its own; they are ended with it."""
 
     def __init__(self, engine: Engine, items: Iterator[Any], runs: Sequence[Face]) -> None:
         """Read nothing yet."""
@@ -153,7 +140,7 @@ class Beside:
     def pull(self, room: int) -> None:
         """Give the engine up to `room` items, or wake it when there are some."""
         engine = self._engine
-        ahead = min(AHEAD * engine.dispatcher.credit.held, MOST_AHEAD) if self._runs else 0
+        ahead = min(AHEAD * engine.dispatcher.credit.held, MOST_AHEAD)
         with self._news:
             items = [self._taken.popleft() for _ in range(min(room, len(self._taken)))]
             self._asked = max(0, room - len(items)) + ahead - len(self._taken)
@@ -176,14 +163,10 @@ class Beside:
             run.end_soon(hurry=hurry)
 
     def close(self, *, hurry: bool = False) -> None:
-        """Wait until nothing is read any more; for who is stuck in the iterable only for a moment."""
+        """Wait until nothing is read any more; in a hurry only a moment for who is stuck in an item."""
         self.end(hurry=hurry)
-        self._thread.join(LAST if hurry else self.patience)
-
-    @property
-    def patience(self) -> float | None:
-        """Say how long to wait for the end of the reading: for who is stuck there only a moment."""
-        return None if self._runs else LAST
+        if threading.current_thread() is not self._thread:  # an item may have dropped the run
+            self._thread.join(HURRY if hurry else None)
 
     def when_over(self, call: Callable[[], object]) -> bool:
         """Have something called once nothing is read any more; say whether it will be."""
@@ -229,18 +212,3 @@ class Beside:
         if self._engine.lacking:
             self._engine.lacking = False
             self._engine.wake()
-
-
-def _is_bound_to_its_thread(items: Any) -> bool:
-    """Say whether it can be read in this thread only: it is of SQLite, or a generator that has such."""
-    sqlite3 = sys.modules.get("sqlite3")
-    if sqlite3 is None:
-        return False
-    kinds = (sqlite3.Connection, sqlite3.Cursor)
-    while items is not None:
-        frame = getattr(items, "gi_frame", None)
-        held = () if frame is None else frame.f_locals.values()
-        if isinstance(items, kinds) or any(isinstance(one, kinds) for one in held):
-            return True
-        items = getattr(items, "gi_yieldfrom", None)
-    return False
