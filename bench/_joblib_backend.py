@@ -1,6 +1,6 @@
-"""A plug-in of pytest: whatever calls `joblib.Parallel` in a test is carried out by one backend.
+"""A plug-in of pytest: what calls `joblib.Parallel` in a test is carried out by one backend, two jobs.
 
-The environment says by which (`JOBLIB_BACKEND`).
+The environment says by which (`JOBLIB_BACKEND`). Most tests say nothing of `n_jobs`, which would be one.
 """
 
 import os
@@ -11,4 +11,4 @@ import outpace
 
 outpace.register_joblib()
 # Without `with` it lasts as long as the program.
-joblib.parallel_config(backend=os.environ["JOBLIB_BACKEND"])
+joblib.parallel_config(backend=os.environ["JOBLIB_BACKEND"], n_jobs=2)
