@@ -15,6 +15,7 @@ import pytest
 
 import outpace
 from outpace.errors import UsageError
+from outpace.futures import kept
 
 pytestmark = pytest.mark.slow
 # Of joblib's own tests, to be run at the same time. Half a minute of CPU each: most start workers anew.
@@ -23,8 +24,6 @@ PARTS = [0, 1, 2, 3]
 # joblib's own tests: what is not run, as patterns of names, and why.
 OTHERS = "another backend of joblib's, in which nothing of ours takes part"
 CLASSES = "it asks for joblib's own class, and ours stands in its place"
-MEMMAP = "arrays travel beside the pickle, and are not written to files that workers map"
-REUSE = "our workers live as long as the `with parallel_config` or the Parallel, and no longer"
 LEFT_OUT = {
     "*multiprocessing*": OTHERS,
     "*MultiprocessingBackend*": OTHERS,
@@ -43,10 +42,7 @@ LEFT_OUT = {
     "test_overwrite_default_backend": CLASSES,
     "test_backend_context_manager*": CLASSES,
     "test_backend_hinting_and_constraints*": CLASSES,
-    "test_auto_memmap_on_arrays_from_generator*": MEMMAP,
-    "test_memmapping_leaks*": MEMMAP,
-    "test_initializer_reused*": REUSE,
-    "test_multiple_generator_call_separated_gc[[]*loky*": "loky's calls share workers; ours do not",
+    "test_multiple_generator_call_separated_gc[[]*loky*": "loky's calls that run at once share workers",
 }
 
 
@@ -55,12 +51,33 @@ def _registered() -> None:
     outpace.register_joblib()
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_kept():
+    yield
+    kept.let_go()
+
+
 def square(x):
     return x * x
 
 
 def threads_of_a_library():
     return os.environ.get("OMP_NUM_THREADS")
+
+
+class WhenUnpickled:
+    """Be an argument that unpickles as what a library sees that is imported with it."""
+
+    def __reduce__(self):
+        return threads_of_a_library, ()
+
+
+def keep(found):
+    os.environ["FOUND"] = str(found)
+
+
+def found():
+    return os.environ["FOUND"]
 
 
 @pytest.mark.parametrize("model", [each.name for each in outpace.models() if each.available])
@@ -121,6 +138,17 @@ def test_workers_leave_the_other_cores_to_the_others() -> None:
             "1",
             "1",
         ]
+
+
+def test_the_environment_is_there_before_anything_is_imported_for_the_initializer() -> None:
+    with joblib.parallel_config(
+        backend="outpace",
+        n_jobs=2,
+        inner_max_num_threads=3,
+        initializer=keep,
+        initargs=(WhenUnpickled(),),
+    ):
+        assert joblib.Parallel()(joblib.delayed(found)() for _ in range(2)) == ["3", "3"]
 
 
 @pytest.mark.parametrize(

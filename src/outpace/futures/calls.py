@@ -7,6 +7,8 @@ import this file, so it imports nothing that they do not have already.
 from __future__ import annotations
 
 import contextlib
+import os
+import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -49,3 +51,50 @@ def carry_out_after(call: Submitted, _state: None) -> Any:
 def carry_out_each(fn: Callable[..., Any], rows: list[tuple[Any, ...]]) -> list[Any]:
     """Do a piece of a `map`: one call that makes several."""
     return [fn(*row) for row in rows]
+
+
+class InEnvironment:
+    """An initializer for lanes that see these variables, its own module included.
+
+    Numerical libraries read them when they are imported, which is when the function that a worker is to
+    call is unpickled; so a worker has them before that.
+    """
+
+    def __init__(
+        self, environment: dict[str, str], initializer: Callable[..., object] | None
+    ) -> None:
+        """Belong to the module of the function, as an `Initializer` does."""
+        self.__module__ = getattr(initializer, "__module__", None) or __name__
+        self._environment = environment
+        self._initializer = initializer
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        """Unpickle the variables first."""
+        return InEnvironment, (_Variables(self._environment), self._initializer)
+
+    def __call__(self, *args: Any) -> None:
+        """Call the function, if there is one."""
+        if self._initializer is not None:
+            self._initializer(*args)
+
+
+class _Variables:
+    """Variables of the environment that are in force as soon as this is unpickled."""
+
+    def __init__(self, variables: dict[str, str]) -> None:
+        self._variables = variables
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        """Unpickle as the variables alone."""
+        return _put_in_force, (self._variables,)
+
+
+def _put_in_force(variables: dict[str, str]) -> dict[str, str]:
+    """Set variables of the environment; return them."""
+    os.environ.update(variables)
+    return variables
+
+
+def unpickled(data: bytes, *buffers: Any) -> Any:
+    """Return what was pickled beside its buffers."""
+    return pickle.loads(data, buffers=buffers)  # noqa: S301 - from our own process

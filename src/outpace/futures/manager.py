@@ -93,7 +93,7 @@ class Manager:
 
         `awaited` says that somebody is about to `join`.
         """
-        if self._why_not is not None:
+        if self._why_not is not None or self.engine.over:
             return
         dropped: list[Waiting | None] = []
         with self._lock:
@@ -129,6 +129,11 @@ class Manager:
             "this executor belongs to the process that this one was forked from; make one here"
         )
         self._lock = threading.RLock()
+
+    @property
+    def takes_calls(self) -> bool:
+        """Say whether `submit` would take a call now."""
+        return self._why_not is None and not (self._ending or _interpreter_ends)
 
     def _refuse(self) -> None:
         """Raise unless calls are taken."""
