@@ -164,7 +164,7 @@ class ByGroup(Backlog):
     def keep(self, before: int, *, in_order: bool) -> None:
         """Drop all items from an index on; and, unless they are wanted in order, all that never went."""
         left = []
-        for group in self._groups.values():
+        for group in list(self._groups.values()):
             kept = [
                 (index, chunk)
                 for index, chunk in group.waiting
