@@ -64,7 +64,7 @@ FETCHES = [
     ({"in_flight": HUGE}, "in_flight .* needs more open files"),
 ]
 RACES = [
-    ({"progress": True}, "progress is a function to call, not a bool: True"),
+    ({"progress": 3}, "progress is True, None or a function to call, not 3"),
     ({"same": None}, "same is a function to call, not a NoneType: None"),
     ({"same": "eq"}, "same is a function to call, not a str: 'eq'"),
     ({"name": 1}, "name is text, not an int: 1"),

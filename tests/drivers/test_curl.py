@@ -259,4 +259,4 @@ def test_a_worker_that_is_killed_costs_no_page():
 
 
 def _kill_one(crew):
-    os.kill(next(iter(crew._workers)), signal.SIGKILL)
+    os.kill(crew.processes()[0], signal.SIGKILL)

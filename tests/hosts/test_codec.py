@@ -11,10 +11,12 @@ import pytest
 
 from outpace.errors import TransferError
 from outpace.flow.data import Chunk, Failure, Report, Returned
+from outpace.flow.signals import Recalled
 from outpace.hosts.channel.codec import KINDS, decode, encode, unreadable
 from outpace.hosts.channel.framing import Channel, Frame, Packed
 from outpace.hosts.channel.messages import (
     Bye,
+    Cancel,
     Done,
     Failed,
     Hello,
@@ -32,6 +34,7 @@ from outpace.hosts.channel.messages import (
     Warned,
     Work,
 )
+from outpace.hosts.worker.caller import SocketCaller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +45,7 @@ MESSAGES = [
     Work(Chunk(7, [1, "two"], attempt=3, divisible=True)),
     Done(REPORT, 12),
     Returned(range(3, 5)),
-    *(Ping(), Pong(), Locate(), Recall(), Over()),
+    *(Ping(), Pong(), Cancel(7), Locate(), Recall(), Over()),
     Ready(1.5, 7),
     Hello(SURROUNDINGS, Packed(b"job", [])),
     Bye(1.0, 5),
@@ -119,3 +122,26 @@ def test_a_value_that_cannot_travel_costs_itself() -> None:
     assert [type(found.failures[n].error) for n in range(3)] == [
         *(ValueError, TransferError, TransferError),
     ]
+
+
+class Recalls:
+    """A value that is being read when the caller ends the worker."""
+
+    def __reduce__(self) -> Any:
+        return _recall, ()
+
+
+def _recall() -> None:
+    raise Recalled
+
+
+def test_a_worker_that_is_ended_while_it_reads_says_nothing_of_what_it_read(
+    pair: tuple[Channel, Channel],
+) -> None:
+    caller = SocketCaller(pair[1])
+    with pytest.raises(Recalled):
+        caller.unpack(Frame(*encode(Work(Chunk(5, [Recalls()])))))
+    caller.send(Pong())
+    frame = pair[0].receive()
+    assert frame is not None
+    assert decode(frame) == Pong()

@@ -237,7 +237,8 @@ class Pool:
                 worker.weight = weight
                 self._is_ready(worker)
             case Unreadable(first, error, text):
-                self._resend(worker, first, error, text)
+                if self._shutdown is None:
+                    self._resend(worker, first, error, text)
             case Failed():
                 if self._shutdown is None:
                     raise worker.start_error(event)

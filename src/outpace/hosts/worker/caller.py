@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from outpace.flow.forks import free_in_forks
+from outpace.flow.signals import Terminated
 from outpace.hosts.channel.codec import decode, encode, unreadable
 from outpace.hosts.channel.framing import Channel, Frame
 from outpace.hosts.channel.messages import FromWorker, ToWorker
@@ -30,6 +31,8 @@ class SocketCaller:
         """Return the message; None for a chunk that cannot be read, once the caller has been told."""
         try:
             return decode(parcel)  # type: ignore[return-value]
+        except Terminated:
+            raise  # the caller ends it, and wants to hear nothing more
         except BaseException as error:  # noqa: BLE001 - unpickling runs the user's code
             self.send(unreadable(parcel, error))
             return None
