@@ -280,7 +280,7 @@ class AsyncioWorkers(InThisProcess):
                     self._lingering = False
                     self._loop.call_soon(self._end_reports)
                 await lanes.rest()
-            elif (waiting := self._row()) is None:
+            elif (waiting := self._row(number)) is None:
                 try:
                     await asyncio.sleep(0)
                 except asyncio.CancelledError:
@@ -293,8 +293,11 @@ class AsyncioWorkers(InThisProcess):
                 await self._finish(number, waiting)
                 lanes.looking += 1
 
-    def _row(self) -> Waiting | None:
-        """Carry out items one after another, for about one breath; return the first that waits."""
+    def _row(self, number: int) -> Waiting | None:
+        """Carry out items one after another, for about one breath; return the first that waits.
+
+        That stands in the lane's place then, before it is gone from the row: whoever looks sees it.
+        """
         line, fn, args, copy = self._queue[0], self._call.fn, self._args, self._call.context.copy
         values: list[Any] = []
         failures: dict[int, Failure] = {}
@@ -316,6 +319,7 @@ class AsyncioWorkers(InThisProcess):
                         value = stop.value
                     else:
                         waiting = (first + n, now, coroutine, run, waits_for)
+                        self._places[number].take(first + n, now)
                         break
             except BaseException as error:  # noqa: BLE001 - any end of an item is its outcome
                 failures[n] = failed(error, self._call)
@@ -356,7 +360,6 @@ class AsyncioWorkers(InThisProcess):
         cancelled, pace = False, self._pace
         first = pace.step(started)
         place = self._places[number]
-        place.take(index, started)
         try:
             value = await drive(coroutine, run, waits_for, index, pace)
         except asyncio.CancelledError as error:
