@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import outpace
-from outpace.errors import OutpaceError, UsageError
+from outpace.errors import OutpaceError, SetupError, UsageError
 from outpace.flow.credit import AIM
 from outpace.registry import names
 
@@ -163,6 +163,43 @@ def test_all_stages_are_closed_together() -> None:
     assert second._engine.over
     del first, second
     assert closed == ["items"]
+
+
+@contextlib.contextmanager
+def fails_at_its_exit() -> Iterator[None]:
+    yield
+    raise LookupError("no exit")
+
+
+def test_a_stage_is_over_too_where_the_closing_of_the_last_one_fails(gate: Gate) -> None:
+    """Its item ends before anybody goes on, though there is an error to be raised."""
+
+    def stage() -> outpace.Run[Any]:
+        def stop_from_the_second_on(item: int) -> int:
+            return item if item == 0 else stop(item)
+
+        return outpace.map(stop_from_the_second_on, itertools.count(), model="threads", in_flight=1)
+
+    async def awaited(first: outpace.Run[Any]) -> None:
+        run = outpace.amap(lambda x, _: x, first, model="threads", setup=fails_at_its_exit)
+        assert await anext(run) == 0
+        gate.arrivals(1)
+        threading.Timer(0.2, gate.let_through).start()
+        with pytest.raises(SetupError):
+            await run.aclose()
+
+    stop = gate.plain()
+    first = stage()
+    run = outpace.map(lambda x, _: x, first, model="threads", setup=fails_at_its_exit)
+    assert next(run) == 0
+    gate.arrivals(1)
+    threading.Timer(0.2, gate.let_through).start()
+    with pytest.raises(SetupError):
+        run.close()
+    assert first._engine.over
+    first = stage()
+    asyncio.run(awaited(first))
+    assert first._engine.over
 
 
 def test_several_iterables_may_be_runs() -> None:

@@ -379,11 +379,13 @@ class _Work(Generic[T]):
             try:
                 if isinstance(self._source, InPlace):
                     self._source.end()
-                if self._workers is not None:
-                    await self._workers.aclose()
-                if isinstance(self._source, InPlace):
-                    await _read_to_the_end(self._source)
-                self._source = None
+                try:
+                    if self._workers is not None:
+                        await self._workers.aclose()
+                finally:
+                    if isinstance(self._source, InPlace):
+                        await _read_to_the_end(self._source)
+                    self._source = None
             finally:
                 self._engine.closed()
 

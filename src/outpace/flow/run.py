@@ -320,13 +320,16 @@ def _close(engine: Engine) -> None:
     try:
         if source is not None:
             source.end(hurry=in_a_hurry)
-        if workers is not None:
-            if in_a_hurry:
-                engine.hurry()  # again: a second one may have come before the first was heeded
-            workers.close()
-        if source is not None:
-            source.close(hurry=in_a_hurry)
-            engine.source = None  # which knows the engine
+        try:
+            if workers is not None:
+                if in_a_hurry:
+                    engine.hurry()  # again: a second one may have come before the first was heeded
+                workers.close()
+        finally:
+            if source is not None:
+                interrupted_now = isinstance(sys.exc_info()[1], KeyboardInterrupt | Terminated)
+                source.close(hurry=in_a_hurry or interrupted_now)
+                engine.source = None  # which knows the engine
     except (KeyboardInterrupt, Terminated):  # enough: closing again waits for nobody
         engine.hurry()
         raise
